@@ -1,0 +1,144 @@
+package target
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// rememberedKeys bounds how many idempotency keys the book keeps.
+const rememberedKeys = 65_536
+
+// account is one set of credentials as the target keeps it. All but lease is
+// fixed at its creation, so it is read without a lock.
+type account struct {
+	username   string
+	password   string // as given: this is a test service; never answered, never logged
+	role       string
+	attributes map[string]string
+	bearer     string // what log-in answers
+	tally      *roleTally
+
+	lease atomic.Int64 // the newest fencing token seen
+}
+
+// witness notes the fencing token of a request and says whether an older one
+// than a token seen before came.
+func (a *account) witness(token int64) (stale bool) {
+	for {
+		newest := a.lease.Load()
+		if token <= newest {
+			return token < newest
+		}
+		if a.lease.CompareAndSwap(newest, token) {
+			return false
+		}
+	}
+}
+
+// fits says whether the password is the account's.
+func (a *account) fits(password string) bool {
+	return subtle.ConstantTimeCompare([]byte(a.password), []byte(password)) == 1
+}
+
+// digest identifies the accounts of one request to create.
+type digest [sha256.Size]byte
+
+// book holds the accounts. One lock suffices: a user comes here once a session,
+// to log in. Publishes and polls find their account by its bearer token, and
+// that map is read without a lock.
+type book struct {
+	tally *tally
+
+	bearers sync.Map // bearer token -> *account; changed only under mu
+
+	mu       sync.RWMutex
+	accounts map[string]*account // by username
+	created  map[string]digest   // by idempotency key
+	keys     []string            // of created, a ring once it is full
+	oldest   int                 // index in keys
+}
+
+func newBook(t *tally) *book {
+	return &book{
+		tally:    t,
+		accounts: make(map[string]*account),
+		created:  make(map[string]digest),
+	}
+}
+
+// create adds all accounts or none. The usernames must differ. Under a key
+// that is remembered it adds nothing, and succeeds if the digest is the same.
+func (b *book) create(accounts []*account, key string, sum digest) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if key != "" {
+		if before, ok := b.created[key]; ok {
+			if before != sum {
+				return fail(http.StatusConflict, "the Idempotency-Key was used for other accounts")
+			}
+			return nil
+		}
+	}
+	for _, a := range accounts {
+		if _, ok := b.accounts[a.username]; ok {
+			return fail(http.StatusConflict, "account %q is there already", a.username)
+		}
+	}
+	for _, a := range accounts {
+		a.bearer = rand.Text()
+		a.tally = b.tally.role(a.role)
+		b.accounts[a.username] = a
+		b.bearers.Store(a.bearer, a)
+	}
+	if key != "" {
+		b.remember(key, sum)
+	}
+	b.tally.accounts.Store(int64(len(b.accounts)))
+	return nil
+}
+
+// remember needs mu.
+func (b *book) remember(key string, sum digest) {
+	if len(b.keys) < rememberedKeys {
+		b.keys = append(b.keys, key)
+	} else {
+		delete(b.created, b.keys[b.oldest])
+		b.keys[b.oldest] = key
+		b.oldest = (b.oldest + 1) % rememberedKeys
+	}
+	b.created[key] = sum
+}
+
+// named returns the account of a username, or nil.
+func (b *book) named(username string) *account {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.accounts[username]
+}
+
+// bearing returns the account of a bearer token, or nil.
+func (b *book) bearing(token string) *account {
+	found, ok := b.bearers.Load(token)
+	if !ok {
+		return nil
+	}
+	return found.(*account)
+}
+
+// remove deletes an account and returns it, or nil if there is none.
+func (b *book) remove(username string) *account {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.accounts[username]
+	if a == nil {
+		return nil
+	}
+	delete(b.accounts, username)
+	b.bearers.Delete(a.bearer)
+	b.tally.accounts.Store(int64(len(b.accounts)))
+	return a
+}
