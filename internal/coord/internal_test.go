@@ -1,0 +1,106 @@
+package coord
+
+import (
+	"testing"
+
+	"github.com/throng-load/throng/internal/opstats"
+)
+
+func FuzzDecodeSlots(f *testing.F) {
+	set := new(SlotSet)
+	for slot := 0; slot < Slots; slot += 3 {
+		set.Add(slot)
+	}
+	f.Add(set.encode())
+	f.Add("")
+	f.Add("7:short")
+	f.Fuzz(func(t *testing.T, text string) {
+		decoded, err := decodeSlots(text)
+		if err != nil {
+			return
+		}
+		again, err := decodeSlots(decoded.encode())
+		if err != nil || *again.bitmapForTest() != *decoded.bitmapForTest() || again.Len() != decoded.Len() {
+			t.Fatalf("%q does not survive encoding: %v", text, err)
+		}
+	})
+}
+
+func (s *SlotSet) bitmapForTest() *[Slots / 8]byte { return &s.bitmap }
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add("1-0", "7", `{"ops":[{"type":"PUBLISH","name":"x","count":3}]}`)
+	f.Add("1-0", "x", `{`)
+	f.Fuzz(func(t *testing.T, id, number, body string) {
+		entry, err := decodeEntry(id, map[string]any{"run": "r", "member": "m", "number": number, "body": body})
+		if err == nil && (entry.ID != id || entry.Run != "r" || entry.Member != "m") {
+			t.Fatalf("entry %+v", entry)
+		}
+	})
+}
+
+// With Redis away for long, reports are joined and no count is lost; what may
+// have reached the stream is never changed.
+func TestOutboxJoins(t *testing.T) {
+	t.Parallel()
+	var o outbox
+	o.reset("run")
+	publish := func() Report {
+		return Report{Operations: []opstats.Delta{{Type: "PUBLISH", Name: "x", Count: 1}}}
+	}
+	add := func() {
+		if err := o.add("run", publish()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add()
+	_, attempted := o.next(1)
+	for range 10 * maxKept {
+		add()
+	}
+	if n, _ := o.waiting(); n > maxKept {
+		t.Fatalf("%d reports are kept, want at most %d", n, maxKept)
+	}
+	_, again := o.next(1)
+	if again[0].number != attempted[0].number || string(again[0].body) != string(attempted[0].body) {
+		t.Errorf("the report that may be in the stream changed from %s to %s", attempted[0].body, again[0].body)
+	}
+	// However long nobody saves, only so much is sent.
+	sent := int64(0)
+	for range 10 * maxKept {
+		run, reports := o.next(20)
+		for _, k := range reports {
+			o.acknowledged(run, k.number)
+			sent = k.number
+		}
+		add()
+	}
+	if n, _ := o.waiting(); n > maxKept || sent > maxKept/2 {
+		t.Fatalf("%d reports are kept and %d in the stream, want at most %d and %d", n, sent, maxKept, maxKept/2)
+	}
+	total, number := int64(0), int64(0)
+	o.resend()
+	for n, _ := o.waiting(); n > 0; n, _ = o.waiting() {
+		_, reports := o.next(20)
+		for _, k := range reports {
+			if number++; k.number != number {
+				t.Fatalf("report number %d, want %d", k.number, number)
+			}
+			entry, err := decodeEntry("1-0", map[string]any{"number": "1", "body": string(k.body)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += entry.Report.Operations[0].Count
+		}
+		o.saved("run", number)
+	}
+	if want := int64(20*maxKept + 1); total != want {
+		t.Errorf("the reports count %d operations, want %d", total, want)
+	}
+	if err := o.add("another run", publish()); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := o.waiting(); n != 0 {
+		t.Error("a report of another run was kept")
+	}
+}

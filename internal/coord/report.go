@@ -1,0 +1,73 @@
+package coord
+
+import (
+	"github.com/throng-load/throng/internal/hist"
+	"github.com/throng-load/throng/internal/opstats"
+)
+
+// absorb adds the next report of the same member to r.
+func (r *Report) absorb(next Report) {
+	for i := range next.Operations {
+		r.absorbOperation(&next.Operations[i])
+	}
+	for i := range next.Routes {
+		r.absorbRoute(&next.Routes[i])
+	}
+	for role, wait := range next.Waits {
+		if r.Waits == nil {
+			r.Waits = make(map[string]*hist.Histogram)
+		}
+		if r.Waits[role] == nil {
+			r.Waits[role] = new(hist.Histogram)
+		}
+		r.Waits[role].Merge(wait)
+	}
+	if next.SchedLag != nil {
+		if r.SchedLag == nil {
+			r.SchedLag = new(hist.Histogram)
+		}
+		r.SchedLag.Merge(next.SchedLag)
+	}
+	r.CPU = max(r.CPU, next.CPU)
+	r.Overload = max(r.Overload, next.Overload)
+}
+
+func (r *Report) absorbOperation(d *opstats.Delta) {
+	for i := range r.Operations {
+		if row := &r.Operations[i]; row.Type == d.Type && row.Name == d.Name {
+			row.Merge(*d)
+			return
+		}
+	}
+	r.Operations = append(r.Operations, *d)
+}
+
+func (r *Report) absorbRoute(d *Route) {
+	for i := range r.Routes {
+		if row := &r.Routes[i]; row.Route == d.Route {
+			row.Merge(d)
+			return
+		}
+	}
+	r.Routes = append(r.Routes, *d)
+}
+
+// Merge adds what was counted on the same route in another time.
+func (r *Route) Merge(o *Route) {
+	r.Sent += o.Sent
+	r.OnTime += o.OnTime
+	r.Late += o.Late
+	r.Lost += o.Lost
+	r.AfterTimeout += o.AfterTimeout
+	r.Duplicated += o.Duplicated
+	r.Reordered += o.Reordered
+	r.Unexpected += o.Unexpected
+	r.LateSends += o.LateSends
+	r.LeftOut += o.LeftOut
+	if o.Latency != nil {
+		if r.Latency == nil {
+			r.Latency = new(hist.Histogram)
+		}
+		r.Latency.Merge(o.Latency)
+	}
+}
