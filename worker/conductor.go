@@ -1,0 +1,150 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/throng-load/throng/internal/coord"
+)
+
+const (
+	// conductEvery is how finely a ramp is followed.
+	conductEvery = 20 * time.Millisecond
+	// stopGrace is how long a stopped user may take to finish the operation
+	// under way and log out, before its connections are closed.
+	stopGrace = 5 * time.Second
+	// burst bounds how many users are started at once when the worker is
+	// behind the plan, in seconds of its share of the spawn rate.
+	burst = 0.25
+)
+
+var (
+	errStopped = errors.New("worker: user stopped")
+	errAborted = errors.New("worker: user did not stop in time")
+)
+
+// conductor owns the users of one run at one worker. All its fields belong to
+// the goroutine of conduct.
+type conductor struct {
+	*run
+	users map[int]*user
+	// prefix is how many of the worker's numbers, from the lowest, are known
+	// to be running.
+	prefix    int
+	slots     *coord.SlotSet
+	allowance float64 // users that may be started now
+	last      time.Time
+	exited    chan *user
+}
+
+// conduct starts and stops users as the plan and the slots say, until ctx or
+// the run has ended and the last user has gone.
+func (w *run) conduct(ctx context.Context) {
+	c := &conductor{run: w, users: make(map[int]*user), last: time.Now(), exited: make(chan *user, 64), allowance: 1}
+	ticker := time.NewTicker(conductEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+		case u := <-c.exited:
+			c.remove(u)
+			continue // a burst of exits is one change
+		case <-w.Member.Changed():
+		case <-ticker.C:
+		}
+		view := w.Member.View()
+		if ctx.Err() != nil || w.over() || view.Plan.Phase == coord.PhaseStopping {
+			c.stopAll(ctx, time.Duration(w.Spec.Load.StopTimeout))
+			return
+		}
+		c.follow(view)
+		w.SetState(func(s *coord.State) { s.Users = len(c.users) })
+	}
+}
+
+// follow moves the users towards what the view wants.
+func (c *conductor) follow(view *coord.View) {
+	if view.Slots != c.slots {
+		c.slots = view.Slots
+		c.prefix = 0
+		for number, u := range c.users {
+			if !c.slots.Has(number) {
+				u.finish() // another worker's now; its session ends by itself
+			}
+		}
+	}
+	// The plan is bounded already; a typing mistake has to pass here too.
+	n := min(view.Plan.Users(c.Member.Clock().Now()), c.Spec.Safety.MaxUsers)
+	want := c.slots.Count(n)
+	if len(c.users) > want {
+		for number, u := range c.users {
+			if number >= n {
+				u.finish()
+			}
+		}
+	}
+	c.prefix = min(c.prefix, want)
+
+	now := time.Now()
+	rate := view.Plan.SpawnRate * float64(c.slots.Len()) / coord.Slots
+	c.allowance = min(c.allowance+rate*now.Sub(c.last).Seconds(), max(1, rate*burst))
+	c.last = now
+	for ; c.prefix < want; c.prefix++ {
+		number := c.slots.Number(c.prefix)
+		if c.users[number] != nil {
+			continue
+		}
+		if c.allowance < 1 {
+			return
+		}
+		c.allowance--
+		c.users[number] = c.start(number)
+	}
+}
+
+// remove forgets a user that has ended. If its number is wanted again, follow
+// starts it anew.
+func (c *conductor) remove(u *user) {
+	delete(c.users, u.number)
+	c.prefix = 0
+	c.SetState(func(s *coord.State) { s.Users = len(c.users) })
+}
+
+// stopAll lets sessions end by themselves for stopTimeout, then stops them,
+// and closes the connections of those that do not react. It returns when every
+// user has gone.
+func (c *conductor) stopAll(ctx context.Context, stopTimeout time.Duration) {
+	for _, u := range c.users {
+		u.finish()
+	}
+	if ctx.Err() != nil {
+		stopTimeout = 0 // whoever ends the process does not wait for sessions
+	}
+	stop := time.NewTimer(stopTimeout)
+	defer stop.Stop()
+	abort := time.NewTimer(stopTimeout + stopGrace)
+	defer abort.Stop()
+	for len(c.users) > 0 {
+		select {
+		case u := <-c.exited:
+			c.remove(u)
+		case <-ctx.Done():
+			stop.Reset(0)
+			abort.Reset(stopGrace) // the grace counts from the stop, and whoever ends the process does not wait for long
+			ctx = context.WithoutCancel(ctx)
+		case <-stop.C:
+			for _, u := range c.users {
+				u.stop(errStopped)
+			}
+		case <-abort.C:
+			c.Log.Warn("closing the connections of users that did not stop", zap.Int("users", len(c.users)), zap.Duration("after", stopTimeout+stopGrace))
+			for _, u := range c.users {
+				u.abort(errAborted)
+			}
+		}
+	}
+	c.SetState(func(s *coord.State) { s.Users = 0 })
+}
