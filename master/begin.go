@@ -1,0 +1,109 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/throng-load/throng/internal/coord"
+	"github.com/throng-load/throng/master/report"
+)
+
+// checkAccounts refuses a run whose users could never all have an account.
+func (m *Master) checkAccounts(ctx context.Context) error {
+	stats, err := m.pool.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	m.accounts = stats
+	usable, quarantined := make(map[string]int64), make(map[string]int64)
+	for _, s := range stats {
+		usable[s.Role] = s.Available + s.Leased + s.Resting
+		quarantined[s.Role] = s.Quarantined
+	}
+	need := m.cfg.Spec.NeededAccounts()
+	for _, role := range slices.Sorted(maps.Keys(need)) {
+		if have := usable[role]; have < int64(need[role]) {
+			text := fmt.Sprintf("pool %q has %d usable accounts of role %q and the run needs %d: make more with `throng accounts create`",
+				m.cfg.Spec.Accounts.Pool, have, role, need[role])
+			if n := quarantined[role]; n > 0 {
+				text += fmt.Sprintf(" (%d more are quarantined because the target refused them; `throng accounts delete` removes all)", n)
+			}
+			return &StartError{text}
+		}
+	}
+	return nil
+}
+
+// begin takes up the run that is there, or begins a new one.
+func (m *Master) begin(ctx context.Context) error {
+	spec, err := m.cfg.Spec.Marshal()
+	if err != nil {
+		return fmt.Errorf("encode spec: %w", err)
+	}
+	m.answered, m.since = time.Now(), time.Now()
+	if resumed, err := m.resume(ctx, spec); err != nil || resumed {
+		return err
+	}
+	m.run = coord.Run{ID: uuid.NewString(), Protocol: coord.Protocol, Spec: spec}
+	m.plan = coord.Plan{Run: m.run.ID, Phase: coord.PhaseWaiting, SpawnRate: m.cfg.Spec.Load.SpawnRate, Leave: true}
+	m.totals = newTotals()
+	m.totals.Processes = []report.Process{{Role: "master", PID: os.Getpid()}}
+	for _, stats := range m.accounts {
+		m.totals.Before[stats.Role] = stats
+	}
+	if _, err := m.leader.Begin(ctx, m.run, m.plan); err != nil {
+		return err
+	}
+	m.log.Info("run begins", zap.String("run", m.run.ID), zap.Int64("epoch", m.leader.Epoch()))
+	return nil
+}
+
+// resume takes up an unfinished run of the same spec if somebody still works
+// at it.
+func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
+	run, plan, saved, err := m.leader.Load(ctx)
+	if err != nil {
+		m.log.Warn("what the last master left cannot be read; beginning anew", zap.Error(err))
+		return false, nil
+	}
+	switch plan.Phase {
+	case coord.PhaseRunning, coord.PhaseDraining, coord.PhaseStopping:
+	default:
+		return false, nil
+	}
+	if run.ID == "" || plan.Run != run.ID || run.Protocol != coord.Protocol || string(run.Spec) != string(spec) {
+		return false, nil
+	}
+	members, now, err := m.leader.Roll(ctx)
+	if err != nil {
+		return false, err
+	}
+	assigned, err := m.leader.Assigned(ctx)
+	if err != nil {
+		return false, err
+	}
+	// A worker that has only just come has no slots: it found the run, as we did.
+	alive := false
+	for _, member := range members {
+		alive = alive || assigned[member.ID] != nil && member.State.Run == run.ID && member.Silent < lostAfter
+	}
+	if !alive {
+		m.log.Info("the run before was left unfinished and nobody works at it any more; beginning anew", zap.String("run", run.ID))
+		return false, nil
+	}
+	if m.totals, err = loadTotals(saved); err != nil {
+		return false, err
+	}
+	m.run, m.plan, m.now, m.workers = run, plan, now, assigned
+	m.totals.Processes = append(m.totals.Processes, report.Process{Role: "master", PID: os.Getpid()})
+	m.event(report.EventMasterRestarted, now, now, fmt.Sprintf("epoch %d", m.leader.Epoch()))
+	m.log.Info("run taken up", zap.String("run", run.ID), zap.String("phase", string(plan.Phase)), zap.Int64("epoch", m.leader.Epoch()))
+	return true, nil
+}
