@@ -1,0 +1,79 @@
+package cmd
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/throng-load/throng/internal/redisurl"
+)
+
+func newMaster(e env) *cobra.Command {
+	var (
+		common   commonFlags
+		load     loadFlags
+		wait     waitFlags
+		output   outputFlags
+		file     string
+		headless bool
+	)
+	cmd := &cobra.Command{
+		Use:   "master",
+		Short: "Lead a distributed run: plan the load, merge the statistics, judge the outcome",
+		Long: `Waits for workers and a probe that meet it in Redis, runs the load that
+throng.yaml and the flags describe, and prints a summary. The pool of accounts
+must be there: make it with ` + "`throng accounts create`" + `. A master that is started
+again while its workers go on takes the run up where it was.`,
+		Example: "  throng master --headless -f throng.yaml -u 5000 -r 100 -t 10m --expect-workers 4",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := readEnvironment(cmd, e); err != nil {
+				return err
+			}
+			if file == "" {
+				return usageError("master: give the run's file with -f throng.yaml")
+			}
+			spec, err := loadSpec(cmd, e, file, "", nil)
+			if err != nil {
+				return err
+			}
+			if !headless {
+				return usageError("master: give --headless: the web page is not there yet")
+			}
+			if err := errors.Join(common.check(), output.check()); err != nil {
+				return err
+			}
+			load.apply(cmd, spec)
+			if err := checkSpec(spec); err != nil {
+				return err
+			}
+			log, err := common.logger(e)
+			if err != nil {
+				return err
+			}
+			if err := checkTarget(cmd.Context(), spec); err != nil {
+				return err
+			}
+			client, err := redisurl.Connect(cmd.Context(), common.redis)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			summary, err := lead(cmd.Context(), e, log, swarm{
+				name: common.swarm, client: client, spec: spec, wait: wait, output: output,
+			})
+			if summary == nil {
+				return err
+			}
+			return exitWith(summary.Run.ExitCode, errors.Join(err, output.show(e.stdout, summary)))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&file, "file", "f", "", "the run's `throng.yaml`")
+	flags.BoolVar(&headless, "headless", false, "run at once, without a web page")
+	common.add(flags, defaultRedis, "INFO")
+	load.add(flags, "1", "1", "never")
+	wait.add(flags)
+	output.add(flags)
+	return cmd
+}

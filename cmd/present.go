@@ -1,0 +1,97 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/throng-load/throng/accounts"
+	"github.com/throng-load/throng/internal/coord"
+	"github.com/throng-load/throng/internal/dial"
+	"github.com/throng-load/throng/internal/redisurl"
+	"github.com/throng-load/throng/master"
+	"github.com/throng-load/throng/scenarios"
+)
+
+// exitError is an error with the exit code that it leads to. An empty text
+// prints nothing: all was said before.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &exitError{master.ExitUsage, fmt.Errorf(format, args...)}
+}
+
+func startError(format string, args ...any) error {
+	return &exitError{master.ExitNotStarted, fmt.Errorf(format, args...)}
+}
+
+// exitWith ends the program with a code and what there is to say beside the
+// outcome, which may be nothing.
+func exitWith(code int, err error) error {
+	if code == 0 && err == nil {
+		return nil
+	}
+	return &exitError{code, err}
+}
+
+// present prints an error for people and returns its exit code.
+func present(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	code := codeOf(err)
+	var spec *scenarios.SpecError
+	switch {
+	case errors.As(err, &spec):
+		for _, problem := range spec.Problems {
+			fmt.Fprintln(w, problem)
+		}
+	case errors.Is(err, accounts.ErrNoPool):
+		fmt.Fprintln(w, "throng:", err, "(`throng accounts create` makes one)")
+	case errors.Is(err, accounts.ErrSettings):
+		fmt.Fprintln(w, "throng:", err, "(`throng accounts delete` removes the pool with its accounts)")
+	case err.Error() != "":
+		fmt.Fprintln(w, "throng:", err)
+	}
+	return code
+}
+
+// codeOf is the only place that knows which error leads to which exit code.
+func codeOf(err error) int {
+	var (
+		exit       *exitError
+		start      *master.StartError
+		spec       *scenarios.SpecError
+		notAllowed *dial.NotAllowedError
+	)
+	switch {
+	case err == nil:
+		return master.ExitPassed
+	case errors.As(err, &exit) && exit.code == master.ExitNotStarted && errors.Is(err, context.Canceled):
+		return master.ExitInterrupted // it did not start because it was stopped
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.As(err, &spec), errors.As(err, &notAllowed), errors.Is(err, redisurl.ErrURL):
+		return master.ExitUsage
+	case errors.As(err, &start), errors.Is(err, coord.ErrLed), errors.Is(err, accounts.ErrNoPool), errors.Is(err, accounts.ErrSettings), errors.Is(err, accounts.ErrVersion):
+		return master.ExitNotStarted
+	case errors.Is(err, master.ErrInterrupted), errors.Is(err, context.Canceled):
+		return master.ExitInterrupted
+	case errors.Is(err, coord.ErrDeposed), errors.Is(err, coord.ErrEmptied):
+		return master.ExitInvalid
+	}
+	return master.ExitNotStarted
+}

@@ -1,0 +1,63 @@
+package cmd
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"github.com/throng-load/throng/internal/target"
+)
+
+func newTarget(e env) *cobra.Command {
+	var (
+		common commonFlags // for the level of the log alone
+		listen string
+		seed   uint64
+		faults []string
+	)
+	cmd := &cobra.Command{
+		Use:   "target",
+		Short: "Run the built-in events service, with faults to order",
+		Long: `Runs a small publish/subscribe service to try Throng on: accounts, log-in,
+channels with long polls, exact counters at /admin/counters, and faults, drawn
+from a seed, to see what a run makes of them.`,
+		Example: `  throng target --listen 127.0.0.1:9090
+  throng target --fault loss=0.01 --fault delay=uniform:5ms,50ms`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := readEnvironment(cmd, e); err != nil {
+				return err
+			}
+			log, err := common.logger(e)
+			if err != nil {
+				return err
+			}
+			parsed, err := target.ParseFaults(faults)
+			if err != nil {
+				return usageError("--fault: %w", err)
+			}
+			server, err := target.New(target.Config{Seed: seed, Faults: parsed, Log: log})
+			if err != nil {
+				return usageError("%w", err)
+			}
+			listener, err := net.Listen("tcp", listen)
+			if err != nil {
+				return startError("--listen %s: %w", listen, err)
+			}
+			if _, err := fmt.Fprintf(e.stdout, "target at http://%s (use it as http+poll://%s)\n", listener.Addr(), listener.Addr()); err != nil {
+				return err
+			}
+			return server.Serve(cmd.Context(), listener)
+		},
+	}
+	common.addLog(cmd.Flags(), "INFO")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9090", "`address` to listen on")
+	addFaultFlags(cmd, &seed, &faults)
+	return cmd
+}
+
+func addFaultFlags(cmd *cobra.Command, seed *uint64, faults *[]string) {
+	cmd.Flags().Uint64Var(seed, "seed", 1, "`number` that the target's faults are drawn from")
+	cmd.Flags().StringArrayVar(faults, "fault", nil, "`KEY=VALUE`, repeatable: delay=20ms, loss=0.01, duplicate=0.01, refuse=0.01")
+}
