@@ -1,0 +1,51 @@
+# Names for commands that one could type. `make trial` runs a whole swarm,
+# `make test` passes the tests; both do all set-up on Debian with Go.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+TIMED = sh .ci/timed
+
+.PHONY: build trial test lint bench fuzz setup clean
+
+build: bin/throng
+
+# The Go tool knows best what has changed.
+.PHONY: bin/throng
+bin/throng:
+	CGO_ENABLED=0 go build -trimpath -o bin/throng ./cmd/throng
+
+# Flags for the trial: make trial ARGS="-u 500 -t 1m"
+trial: build
+	./bin/throng trial $(ARGS)
+
+test:
+	@$(TIMED) "set-up" sh .ci/setup
+	@$(TIMED) "build and lint" $(MAKE) --no-print-directory build lint
+	@$(TIMED) "unit tests under -race" env CGO_ENABLED=1 go test -race -parallel 8 ./...
+	@$(TIMED) "process tests" go test -count=1 -parallel 4 -tags process ./cmd/throng
+
+# What the tests need beside Go: a C compiler for -race, and redis-server.
+setup:
+	sh .ci/setup
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go vet -tags process ./cmd/throng
+	go run $(STATICCHECK) ./...
+
+# Ratios within one run; the machine should be quiet. Nothing here passes or fails.
+bench: setup
+	go test -run '^$$' -bench . ./internal/... ./accounts/... ./scenarios/... ./worker/...
+
+# Every fuzz target for a while: make fuzz FUZZTIME=1m
+FUZZTIME = 10s
+fuzz:
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin
