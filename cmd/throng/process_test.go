@@ -206,8 +206,10 @@ probe: { rate: 50/s, on_time: 1s, timeout: 3s }
 	return path
 }
 
-// name is the test's own swarm and pool.
-func name(t *testing.T) string { return strings.ReplaceAll(t.Name(), "/", ".") }
+// name is the swarm and the pool of this run of the test alone.
+func name(t *testing.T) string {
+	return strings.ReplaceAll(fmt.Sprintf("%s-%p", t.Name(), t), "/", ".")
+}
 
 func summary(t *testing.T, path string) *report.Summary {
 	t.Helper()
