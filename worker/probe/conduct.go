@@ -91,6 +91,7 @@ func (p *probe) send(soft, hard context.Context, senders *sync.WaitGroup) {
 	start := p.start()
 	for k, r := range p.routes {
 		s := newSchedule(r.since(start), r.rate, k, len(p.routes))
+		s.end = p.end(r.origin)
 		senders.Go(func() { r.send(soft, hard, s) })
 	}
 }
@@ -134,6 +135,17 @@ func (p *probe) start() time.Time {
 		return now
 	}
 	return now.Add(time.UnixMicro(points[0].At).Sub(p.Member.Clock().At(now)))
+}
+
+// end is when the plan's users are gone even if no master ends the run, since an
+// instant of this process; 0 if they never are. Nobody would stop the probe then.
+func (p *probe) end(since time.Time) time.Duration {
+	points := p.Member.View().Plan.Points
+	if n := len(points); n > 0 && points[n-1].Users == 0 {
+		now := time.Now()
+		return now.Add(time.UnixMicro(points[n-1].At).Sub(p.Member.Clock().At(now))).Sub(since)
+	}
+	return 0
 }
 
 // await returns when the run has reached the phase, when event happens, or when

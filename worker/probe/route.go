@@ -120,7 +120,7 @@ func (r *route) receive(payload []byte, received time.Time) {
 }
 
 // send sends the schedule's messages, from the first that is not past yet,
-// until soft ends. It returns when the last publish has ended; those under way
+// until soft ends or the schedule is over. It returns when the last publish has ended; those under way
 // are finished, within the timeout, unless hard ends.
 func (r *route) send(soft, hard context.Context, s schedule) {
 	var publishes sync.WaitGroup
@@ -129,6 +129,9 @@ func (r *route) send(soft, hard context.Context, s schedule) {
 	defer timer.Stop()
 	for i := s.first(r.since(time.Now())); ; i++ {
 		at := s.at(i)
+		if s.over(at) {
+			return
+		}
 		if wait := at - r.since(time.Now()); wait > 0 {
 			timer.Reset(wait)
 			select {

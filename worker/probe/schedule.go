@@ -16,6 +16,8 @@ import (
 type schedule struct {
 	start time.Duration // of message 0
 	rate  float64       // messages a second; above 0
+	// end is when it ends by itself; 0 is never.
+	end time.Duration
 }
 
 // farthest keeps very slow schedules within what a time.Duration can hold.
@@ -33,6 +35,10 @@ func (s schedule) at(i int64) time.Duration {
 	since := math.Round(float64(i) / s.rate * float64(time.Second))
 	return s.start + time.Duration(min(since, farthest))
 }
+
+// over says whether nothing is to be sent at an instant of the schedule or
+// after it.
+func (s schedule) over(at time.Duration) bool { return s.end > 0 && at >= s.end }
 
 // first is the first message that is to be sent at now or later.
 func (s schedule) first(now time.Duration) int64 {

@@ -56,3 +56,15 @@ func TestScheduleFirstIsTheNextMessage(t *testing.T) {
 		}
 	})
 }
+
+func TestScheduleEnds(t *testing.T) {
+	t.Parallel()
+	s := newSchedule(time.Second, 10, 0, 1)
+	if s.over(time.Hour) {
+		t.Error("a schedule without an end is over")
+	}
+	s.end = 2 * time.Second
+	if s.over(s.at(9)) || !s.over(s.at(10)) {
+		t.Errorf("over at %v: %v, at %v: %v; want false and true", s.at(9), s.over(s.at(9)), s.at(10), s.over(s.at(10)))
+	}
+}
