@@ -176,10 +176,13 @@ func (m *Master) judge(s *report.Summary) {
 }
 
 // excluded returns the windows that do not count; one that is still open ends
-// now.
+// now, or with the users: what comes after them is no part of the run.
 func (t *totals) excluded(now time.Time) []report.Window {
 	windows := append([]report.Window{}, t.Excluded...)
 	if n := len(windows); n > 0 && windows[n-1].To.IsZero() {
+		if !t.Stopped.IsZero() {
+			now = t.Stopped
+		}
 		windows[n-1].To = now.UTC()
 	}
 	return windows
