@@ -39,10 +39,11 @@ func startError(format string, args ...any) error {
 }
 
 // exitWith ends the program with a code and what there is to say beside the
-// outcome, which may be nothing.
+// outcome, which may be nothing. A run that passed and whose outcome could not
+// be written has not ended well.
 func exitWith(code int, err error) error {
-	if code == 0 && err == nil {
-		return nil
+	if code == master.ExitPassed {
+		return err
 	}
 	return &exitError{code, err}
 }

@@ -53,6 +53,7 @@ func TestPresent(t *testing.T) {
 		{"outcome with words", exitWith(98, errOther), 98, "throng: connection refused\n"},
 		{"outcome beats what it wraps", exitWith(99, startError("accounts are left")), 99, "throng: accounts are left\n"},
 		{"passed", exitWith(0, nil), 0, ""},
+		{"passed, and nowhere to say so", exitWith(0, errOther), 3, "throng: connection refused\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
