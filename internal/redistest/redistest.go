@@ -1,6 +1,7 @@
 // Package redistest gives tests a Redis: a real server that lives as long as
-// the test binary, an embedded one, one that runs inside a testing/synctest
-// bubble, and a hook that loses replies and connections to order.
+// the test binary, a real Cluster that does too, an embedded one, one that runs
+// inside a testing/synctest bubble, and a hook that loses replies and
+// connections to order.
 //
 // Only tests import it. It knows nothing of what is stored: each test has a
 // random namespace and never flushes, so that all of them run in parallel.
@@ -64,8 +65,8 @@ func Embedded(t testing.TB) (rdb redis.UniversalClient, namespace string) {
 	return connect(t, &redis.Options{Addr: server.Addr()}), randomNamespace()
 }
 
-// Each runs test twice in parallel, as subtests "redis" and "embedded", so that
-// the two servers cannot drift apart.
+// Each runs test three times in parallel, as subtests "redis", "embedded" and
+// "cluster", so that the servers cannot drift apart.
 func Each(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient, namespace string)) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) {
@@ -76,6 +77,11 @@ func Each(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient, names
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		rdb, namespace := Embedded(t)
+		test(t, rdb, namespace)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		rdb, namespace := Cluster(t)
 		test(t, rdb, namespace)
 	})
 }
@@ -93,16 +99,19 @@ func Piped(t testing.TB) (server *miniredis.Miniredis, rdb redis.UniversalClient
 	return server, connect(t, opt), randomNamespace()
 }
 
-// Another returns a second user of the server that rdb talks to, with
-// connections and hooks of its own.
+// Another returns a second user of the server or the Cluster that rdb talks to,
+// with connections and hooks of its own.
 func Another(t testing.TB, rdb redis.UniversalClient) redis.UniversalClient {
 	t.Helper()
-	single, ok := rdb.(*redis.Client)
-	if !ok {
-		t.Fatalf("redistest: another of a %T", rdb)
+	switch rdb := rdb.(type) {
+	case *redis.Client:
+		opt := *rdb.Options()
+		return connect(t, &opt)
+	case *redis.ClusterClient:
+		return connectCluster(t, rdb.Options().Addrs)
 	}
-	opt := *single.Options()
-	return connect(t, &opt)
+	t.Fatalf("redistest: another of a %T", rdb)
+	return nil
 }
 
 // connect opens what every part of Throng uses: no retries behind the caller's
@@ -114,6 +123,19 @@ func connect(t testing.TB, opt *redis.Options) redis.UniversalClient {
 	opt.DialerRetries = 1
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	rdb := redis.NewClient(opt)
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// connectCluster is connect for a Cluster. There go-redis follows redirections,
+// and repeats a command whose connection broke, whatever MaxRetries says: a
+// script may run twice, and must bear it.
+func connectCluster(t testing.TB, addrs []string) redis.UniversalClient {
+	t.Helper()
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: addrs, MaxRetries: -1, ContextTimeoutEnabled: true, DialerRetries: 1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	t.Cleanup(func() { _ = rdb.Close() })
 	return rdb
 }

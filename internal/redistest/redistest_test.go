@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +24,7 @@ const childVariable = "THRONG_TEST_REDISTEST_CHILD"
 
 func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
 
-func TestEachServesBothServers(t *testing.T) {
+func TestEachServesEveryServer(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient, namespace string) {
 		if err := rdb.Set(t.Context(), namespace+":k", "v", 0).Err(); err != nil {
@@ -176,5 +178,33 @@ func TestHoldWaitsForLiftOrContext(t *testing.T) {
 	defer cancel()
 	if err := rdb.Get(ctx, namespace).Err(); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("a held command whose context ended: got %v", err)
+	}
+}
+
+func TestClusterSharesItsSlots(t *testing.T) {
+	t.Parallel()
+	rdb, namespace := redistest.Cluster(t)
+	cluster := rdb.(*redis.ClusterClient)
+	var masters atomic.Int64
+	err := cluster.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+		masters.Add(1)
+		// Every node knows who has which slot, and sends us there.
+		for i := range 10 {
+			key := fmt.Sprintf("%s:%d", namespace, i)
+			err := node.Set(ctx, key, "v", 0).Err()
+			if err != nil && !redis.HasErrorPrefix(err, "MOVED") {
+				return err
+			}
+			if err := cluster.Set(ctx, key, "v", 0).Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := masters.Load(); n != 3 {
+		t.Errorf("the Cluster has %d masters, want 3", n)
 	}
 }

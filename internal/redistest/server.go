@@ -34,6 +34,7 @@ func Main(m *testing.M) int {
 		return 1
 	}
 	defer stop()
+	defer shared.stop()
 	return m.Run()
 }
 
@@ -66,14 +67,14 @@ func start() (stop func(), err error) {
 	return nil, fmt.Errorf("redistest: start redis-server: %w", err)
 }
 
-// launch starts one server process and returns once it answers. The goroutine
-// that starts it keeps its OS thread until the end: the kernel is asked to kill
-// the child when that thread dies, and a thread that Go retires early would
-// take the server along.
-func launch(path, dir string, port int) (kill func(), err error) {
-	cmd := exec.Command(path,
+// launch starts one server process, with more arguments than every server gets,
+// and returns once it answers. The goroutine that starts it keeps its OS thread
+// until the end: the kernel is asked to kill the child when that thread dies,
+// and a thread that Go retires early would take the server along.
+func launch(path, dir string, port int, more ...string) (kill func(), err error) {
+	cmd := exec.Command(path, append([]string{
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir, "--daemonize", "no",
-		"--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
+		"--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"}, more...)...)
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
 	dieWithParent(cmd)
 
@@ -81,31 +82,38 @@ func launch(path, dir string, port int) (kill func(), err error) {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer close(ended)
 		if err := cmd.Start(); err != nil {
 			started <- err
+			close(ended)
 			return
 		}
+		go func() {
+			defer close(ended)
+			_ = cmd.Wait()
+		}()
 		started <- nil
-		<-stop
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		select {
+		case <-stop:
+			_ = cmd.Process.Kill()
+			<-ended
+		case <-ended:
+		}
 	}()
 	if err := <-started; err != nil {
-		<-ended
 		return nil, err
 	}
 	kill = func() { close(stop); <-ended }
-	if err := await(port, cmd.Process.Pid); err != nil {
+	if err := await(port, cmd.Process.Pid, ended); err != nil {
 		kill()
 		return nil, err
 	}
 	return kill, nil
 }
 
-// await returns when the server with this process id answers on the port. The
-// process id matters: another package's server may have taken the port.
-func await(port, pid int) error {
+// await returns when the server with this process id answers on the port, or
+// when it has ended. The process id matters: another package's server may have
+// taken the port.
+func await(port, pid int, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	address := "127.0.0.1:" + strconv.Itoa(port)
@@ -120,6 +128,8 @@ func await(port, pid int) error {
 		}
 		select {
 		case <-poll.C:
+		case <-ended:
+			return fmt.Errorf("it ended at once, with port %d", port)
 		case <-ctx.Done():
 			return fmt.Errorf("no answer on port %d: %w", port, err)
 		}
@@ -137,10 +147,20 @@ func await(port, pid int) error {
 }
 
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	port, _, err := freePorts()
+	return port, err
+}
+
+// freePorts returns two ports that were free a moment ago, and differ.
+func freePorts() (one, other int, err error) {
+	var ports [2]int
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, 0, err
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return ports[0], ports[1], nil
 }
