@@ -98,12 +98,8 @@ func (c *checker) accounts(a AccountsSpec) {
 	c.require(a.Max >= 0, "accounts.max", "%d is below 0, which is no limit", a.Max)
 	c.require(a.Max <= 0 || int(a.Size) <= a.Max, "accounts.size", "%v is above accounts.max %d", a.Size, a.Max)
 	c.require(a.LeaseWait > 0, "accounts.lease_wait", "%v is not above 0", a.LeaseWait)
-	if h := a.Provision.HTTP; h != nil {
-		const path = "accounts.provision.http"
-		c.require(h.Rate >= perHour, path+".rate", "%v is not at least %v", h.Rate, perHour)
-		c.require(h.Concurrency >= 1, path+".concurrency", "%d is not above 0", h.Concurrency)
-		c.provisionURL(path+".url", h.URL)
-	}
+	c.rotation(a)
+	c.provision(a.Provision)
 }
 
 // most holds the accounts that the run wants against accounts.max. It asks the
@@ -117,18 +113,6 @@ func (c *checker) most(s *Spec) {
 		total += n
 	}
 	c.require(total <= s.Accounts.Max, "accounts.max", "the run wants %d accounts and may have %d: raise accounts.max, or run fewer users", total, s.Accounts.Max)
-}
-
-func (c *checker) provisionURL(path, text string) {
-	if text == "" {
-		return
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		c.require(false, path, "is not a URL such as http://127.0.0.1:9090")
-		return
-	}
-	c.noPassword(path, u)
 }
 
 func (c *checker) load(l LoadSpec, s SafetySpec) {

@@ -96,7 +96,7 @@ func (d *decoder) value(path string, n ast.Node, dst reflect.Value) {
 		v.setDefaults()
 	}
 	_, empty := n.(*ast.NullNode)
-	if empty && dst.Kind() == reflect.Struct && !isText(dst) {
+	if empty && (dst.Kind() == reflect.Struct || dst.Kind() == reflect.Map) && !isText(dst) {
 		return // "accounts:" with nothing beneath it
 	}
 	switch v := dst.Addr().Interface().(type) {
@@ -154,6 +154,8 @@ func (d *decoder) plain(path string, n ast.Node, dst reflect.Value) {
 		d.structure(path, n, dst)
 	case reflect.Slice:
 		d.list(path, n, dst)
+	case reflect.Map:
+		d.table(path, n, dst)
 	case reflect.String:
 		d.text(path, n, func(s string) error { dst.SetString(s); return nil })
 	case reflect.Bool:
@@ -198,14 +200,14 @@ func (d *decoder) plain(path string, n ast.Node, dst reflect.Value) {
 
 // structure decodes a mapping into the fields that have a yaml tag.
 func (d *decoder) structure(path string, n ast.Node, dst reflect.Value) {
-	byName := make(map[string]int)
+	byName := make(map[string][]int)
 	for _, f := range fields(dst.Type()) {
 		byName[f.name] = f.index
 	}
 	d.entries(path, n, func(name string, key, value ast.Node) {
 		at := join(path, pathKey(name))
 		if index, ok := byName[name]; ok {
-			d.value(at, value, dst.Field(index))
+			d.value(at, value, dst.FieldByIndex(index))
 		} else if text := d.unknown(path, name, value, fieldNames(dst.Type())); text != "" {
 			d.problem(at, key, text)
 		}
@@ -225,6 +227,20 @@ func (d *decoder) list(path string, n ast.Node, dst reflect.Value) {
 		d.value(join(path, "["+strconv.Itoa(i)+"]"), item, v)
 		dst.Set(reflect.Append(dst, v))
 	}
+}
+
+// table decodes a mapping whose keys the file chooses, which replaces the
+// default.
+func (d *decoder) table(path string, n ast.Node, dst reflect.Value) {
+	dst.SetZero()
+	d.entries(path, n, func(name string, _, value ast.Node) {
+		if dst.IsNil() {
+			dst.Set(reflect.MakeMap(dst.Type()))
+		}
+		v := reflect.New(dst.Type().Elem()).Elem()
+		d.value(join(path, pathKey(name)), value, v)
+		dst.SetMapIndex(reflect.ValueOf(name).Convert(dst.Type().Key()), v)
+	})
 }
 
 // entries calls each for every key of the mapping n, but for repeated keys.

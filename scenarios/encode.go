@@ -1,14 +1,17 @@
 package scenarios
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 )
 
 // encode returns the YAML text that a decoder reads back to an equal value.
@@ -19,9 +22,33 @@ func encode(v any) ([]byte, error) {
 	}
 	// The library's own way with strings does not survive its own parser for
 	// all of them ("-\x00b", "a[" within braces).
-	return yaml.MarshalWithOptions(tree, yaml.CustomMarshaler(func(s string) ([]byte, error) {
+	node, err := yaml.ValueToNode(tree, yaml.CustomMarshaler(func(s string) ([]byte, error) {
 		return encodeText(s), nil
 	}))
+	if err != nil {
+		return nil, err
+	}
+	ast.Walk(keyEncoder{}, node)
+	return []byte(node.String() + "\n"), nil
+}
+
+// keyEncoder writes keys as values are written, which the library does not.
+type keyEncoder struct{}
+
+// Visit implements ast.Visitor.
+func (k keyEncoder) Visit(n ast.Node) ast.Visitor {
+	entry, ok := n.(*ast.MappingValueNode)
+	if !ok {
+		return k
+	}
+	if key, ok := entry.Key.(*ast.StringNode); ok {
+		name := key.Value
+		if quoted, err := strconv.Unquote(name); err == nil && strings.HasPrefix(name, `"`) {
+			name = quoted // by the library, as is every name that begins with a quote
+		}
+		key.Value = string(encodeText(name))
+	}
+	return k
 }
 
 // encodeValue turns v into mappings, lists, texts and numbers, by the same tags
@@ -55,6 +82,8 @@ func encodeValue(v reflect.Value) (any, error) {
 			list = append(list, item)
 		}
 		return list, nil
+	case reflect.Map:
+		return encodeMap(v)
 	case reflect.String:
 		return v.String(), nil
 	case reflect.Float32, reflect.Float64:
@@ -71,7 +100,7 @@ func encodeValue(v reflect.Value) (any, error) {
 func encodeStruct(v reflect.Value) (any, error) {
 	mapping := yaml.MapSlice{}
 	for _, f := range fields(v.Type()) {
-		value := v.Field(f.index)
+		value := v.FieldByIndex(f.index)
 		kind := value.Kind()
 		if (kind == reflect.Pointer || kind == reflect.Interface) && value.IsNil() || f.omitEmpty && value.IsZero() {
 			continue
@@ -81,6 +110,21 @@ func encodeStruct(v reflect.Value) (any, error) {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
 		mapping = append(mapping, yaml.MapItem{Key: f.name, Value: item})
+	}
+	return mapping, nil
+}
+
+// encodeMap lists a map's entries in the order of their keys, which are strings.
+func encodeMap(v reflect.Value) (any, error) {
+	mapping := yaml.MapSlice{}
+	for _, key := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int {
+		return cmp.Compare(a.String(), b.String())
+	}) {
+		item, err := encodeValue(v.MapIndex(key))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		mapping = append(mapping, yaml.MapItem{Key: key.String(), Value: item})
 	}
 	return mapping, nil
 }

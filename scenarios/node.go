@@ -14,19 +14,27 @@ import (
 // field is a struct's field that has a key.
 type field struct {
 	name      string // the key
-	index     int
+	index     []int  // as reflect's FieldByIndex takes it
 	omitEmpty bool
 }
 
-// fields lists the exported fields of a struct that have a yaml tag. Both
-// directions, decoding and encoding, know the keys from here.
+// fields lists the exported fields of a struct that have a yaml tag; those of
+// an inline struct are its own. Both directions, decoding and encoding, know the
+// keys from here.
 func fields(t reflect.Type) []field {
 	var all []field
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if f.IsExported() && name != "" && name != "-" {
-			all = append(all, field{name: name, index: i, omitEmpty: strings.Contains(options, "omitempty")})
+		switch {
+		case !f.IsExported():
+		case name == "" && options == "inline":
+			for _, inner := range fields(f.Type) {
+				inner.index = append([]int{i}, inner.index...)
+				all = append(all, inner)
+			}
+		case name != "" && name != "-":
+			all = append(all, field{name: name, index: []int{i}, omitEmpty: strings.Contains(options, "omitempty")})
 		}
 	}
 	return all

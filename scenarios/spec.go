@@ -46,13 +46,22 @@ type AccountsSpec struct {
 	// Headroom is added to an automatic size: 0.34 is a third more.
 	Headroom float64 `yaml:"headroom"`
 	// LowWater is the share of a role's accounts that must be available;
-	// below it more are created.
+	// below it more are created. With 0 none ever are while a run goes on.
 	LowWater float64 `yaml:"low_water"`
 	// Max is the most accounts that are ever created; 0 is no limit.
 	Max int `yaml:"max"`
 	// LeaseWait is how long a user waits for an account before it is an error.
-	LeaseWait Duration      `yaml:"lease_wait"`
-	Provision ProvisionSpec `yaml:"provision"`
+	LeaseWait Duration `yaml:"lease_wait"`
+	// Rest is how long an account rests after each use.
+	Rest Duration `yaml:"rest"`
+	// MaxUses and MaxAge are when an account retires: after so many uses, so
+	// long after it was created. 0 is no limit.
+	MaxUses int      `yaml:"max_uses"`
+	MaxAge  Duration `yaml:"max_age"`
+	// ReplicaLag is by how much a replica of Redis that may be promoted can be
+	// behind.
+	ReplicaLag Duration      `yaml:"replica_lag"`
+	Provision  ProvisionSpec `yaml:"provision"`
 }
 
 // PoolSize is a number of accounts, or 0 for "auto": the peak users of each
@@ -82,29 +91,6 @@ func (p *PoolSize) UnmarshalText(text []byte) error {
 	}
 	*p = PoolSize(n)
 	return nil
-}
-
-// ProvisionSpec is how accounts come into being in the target. If all fields
-// are nil (provision: {}) none are created.
-type ProvisionSpec struct {
-	HTTP *HTTPProvisionSpec `yaml:"http"`
-}
-
-// setDefaults: a file that names its sources names all of them.
-func (p *ProvisionSpec) setDefaults() { *p = ProvisionSpec{} }
-
-// HTTPProvisionSpec creates accounts through an HTTP API.
-type HTTPProvisionSpec struct {
-	// Rate limits the requests of all processes together.
-	Rate Rate `yaml:"rate"`
-	// Concurrency limits the requests under way.
-	Concurrency int `yaml:"concurrency"`
-	// URL is where the API is; empty is the target's own http address.
-	URL string `yaml:"url"`
-}
-
-func (p *HTTPProvisionSpec) setDefaults() {
-	*p = HTTPProvisionSpec{Rate: 1000 * perMinute, Concurrency: 50}
 }
 
 // LoadSpec is how many users run for how long.
@@ -157,9 +143,10 @@ type TrustSpec struct {
 	LateSends Ratio `yaml:"late_sends"`
 }
 
+const second = Duration(1e9)
+
 // defaultSpec is a throng.yaml in which nothing is given.
 func defaultSpec() *Spec {
-	const second = Duration(1e9)
 	provision := new(HTTPProvisionSpec)
 	provision.setDefaults()
 	return &Spec{

@@ -53,11 +53,9 @@ func drawSpec(t *rapid.T) *scenarios.Spec {
 	a.Size = scenarios.PoolSize(rapid.IntRange(0, 1e6).Draw(t, "size"))
 	a.Headroom = rapid.Float64Range(0, 10).Draw(t, "headroom")
 	a.LowWater = rapid.Float64Range(0, 1).Draw(t, "low_water")
-	if rapid.Bool().Draw(t, "provision") {
-		a.Provision.HTTP.Rate = scenarios.Rate(rapid.Float64Range(1./3600, 1e9).Draw(t, "provision rate"))
-	} else {
-		a.Provision.HTTP = nil
-	}
+	a.Rest = scenarios.Duration(rapid.Int64Range(0, 86_400_000).Draw(t, "rest")) * scenarios.Duration(time.Millisecond)
+	a.MaxUses = rapid.IntRange(0, 1e9).Draw(t, "max_uses")
+	a.Provision = drawProvision(t)
 	spec.Load.Users = rapid.IntRange(1, 10000).Draw(t, "users")
 	spec.Load.SpawnRate = rapid.Float64Range(1e-300, 1e300).Draw(t, "spawn_rate")
 	spec.Load.RunTime = drawDuration(t, 0)
@@ -140,6 +138,13 @@ func FuzzParseSpec(f *testing.F) {
 	f.Add(string(mistakes))
 	f.Add(minimal)
 	f.Add(minimal + "params: { think: { lognormal: { median: 1s, sigma: 2, max: 9s } }, break: {} }\nheadless: true\n")
+	for _, name := range []string{"accounts.yaml", "provision.yaml"} {
+		src, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(src))
+	}
 	f.Add(minimal + "accounts: { provision: {} }\nsafety: { allow: [\"::1\", 10.0.0.0/8] }\nthresholds: [failures < 1%]\n")
 	for _, src := range []string{"", "~", "|\n 0\n:", "a", "- a", "? a", "a: &b *b", "<<: *a", "--- a\n--- b", "%YAML 1.2\n---", "{", "!!map {}", "a: |\n b", "\t", "\x00", "load: \"\xff\""} {
 		f.Add(src)

@@ -124,12 +124,13 @@ func parseNode(t *testing.T, src string) ast.Node {
 func TestSpecDefaults(t *testing.T) {
 	t.Parallel()
 	const s = scenarios.Duration(time.Second)
+	policy := scenarios.PolicySpec{Rate: 1000. / 60, Concurrency: 50, Retries: 4, Timeout: 10 * s}
 	want := &scenarios.Spec{
 		Scenario: "rooms", Target: "http+poll://127.0.0.1:9090", Behaviour: newRooms(),
 		Accounts: scenarios.AccountsSpec{
 			Pool: "rooms", Size: 0, Headroom: 0.34, LowWater: 0.1, Max: 0,
 			LeaseWait: 30 * s,
-			Provision: scenarios.ProvisionSpec{HTTP: &scenarios.HTTPProvisionSpec{Rate: 1000. / 60, Concurrency: 50}},
+			Provision: scenarios.ProvisionSpec{HTTP: &scenarios.HTTPProvisionSpec{PolicySpec: policy, Username: "{role}-{random}"}},
 		},
 		Load:     scenarios.LoadSpec{Users: 1, SpawnRate: 1},
 		Probe:    scenarios.ProbeSpec{Rate: 20, Routes: []string{"quiet", "crowd"}, OnTime: 2 * s, Timeout: 15 * s},
@@ -226,14 +227,19 @@ func TestSpecMistakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := problems(t, string(src)) + "\n"
-	golden := filepath.Join("testdata", "mistakes.golden")
+	golden(t, "mistakes.golden", problems(t, string(src))+"\n")
+}
+
+// golden compares got with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden)
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
