@@ -1,226 +1,226 @@
 package provision
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-	"unicode"
+	"time"
 
 	"github.com/throng-load/throng/accounts"
 	"github.com/throng-load/throng/internal/dial"
+	"github.com/throng-load/throng/internal/exchange"
 )
+
+// HTTPConfig says where an account API is and how it is spoken to. Dial and URL
+// are needed.
+type HTTPConfig struct {
+	// URL is where the API is: http or https, without a query, and with the
+	// path, if any, that comes before that of every request. In it and in the
+	// headers, ${NAME} is replaced by what Lookup says of NAME.
+	URL string
+	// FallbackURL is where a request is made instead when it fails at URL
+	// exactly as FallbackOn says; both or none are given.
+	FallbackURL string
+	FallbackOn  exchange.Failure
+	// API has the requests. Without any it is the built-in target's API, with
+	// API.Headers on top.
+	API exchange.API
+	// Concurrency is how many calls will be under way at a time, and so how
+	// many idle connections are worth keeping; 50 when zero.
+	Concurrency int
+	// Dial opens all connections: it decides where traffic may go.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Lookup returns an environment variable. Nil is an empty environment.
+	Lookup func(name string) (string, bool)
+}
 
 const (
-	// maxAnswer bounds how much of an answer is read. In bytes.
-	maxAnswer = 64 << 10
-	// maxReason bounds what is shown of an answer. In characters.
-	maxReason = 200
+	defaultConcurrency = 50
+	idleTimeout        = time.Minute
+	// fallbackAfter bounds how long a connection may take to come about when
+	// there is somewhere else to go: less than one attempt may take.
+	fallbackAfter = 3 * time.Second
 )
 
-// HTTP is a Source that speaks the built-in target's account API:
+// httpSource is a Source that speaks an account API over HTTP.
+type httpSource struct {
+	calls exchange.Calls
+	first endpoint
+	// second is where to go when first fails as failover says; nil if there
+	// is no such place.
+	second   *endpoint
+	failover exchange.Failure
+	client   http.Client
+	close    func()
+	// secrets are what the environment put into headers and URLs.
+	secrets []string
+}
+
+// endpoint is one place where the API is.
+type endpoint struct {
+	base  string // as it is called; without a trailing slash
+	shown string // as it is configured, without a password
+}
+
+// NewHTTP returns a Source for the account API that cfg describes. It is a
+// Counter too if the API has a count request, and an io.Closer that closes idle
+// connections. Redirects are not followed: an account's password goes nowhere
+// that is not configured.
 //
-//	POST   /accounts             {username,password,role,attributes}, Idempotency-Key
-//	DELETE /accounts/{username}
-//
-// and, only where the target says that a username is there already and does
-// not recognise the key, to tell whose it is:
-//
-//	GET    /accounts/{username}  for the role
-//	POST   /login                for the password
-//
-// It is safe for concurrent use.
-type HTTP struct {
-	base *url.URL // no trailing slash, query or fragment
-	user http.Client
-}
-
-// NewHTTP returns a Source for the account API at base, an http or https URL
-// whose path, if any, comes before that of every request. The client's
-// transport decides where traffic may go, and should keep as many idle
-// connections to one host as there are calls at a time. Redirects are not
-// followed: an account's password goes to base only.
-func NewHTTP(base *url.URL, client *http.Client) *HTTP {
-	h := &HTTP{user: *client, base: &url.URL{
-		Scheme:  base.Scheme,
-		User:    base.User,
-		Host:    base.Host,
-		Path:    strings.TrimRight(base.Path, "/"),
-		RawPath: strings.TrimRight(base.EscapedPath(), "/"),
-	}}
-	h.user.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return h
-}
-
-// Create implements Source.
-func (h *HTTP) Create(ctx context.Context, a accounts.Account) error {
-	body := struct {
-		Username   string            `json:"username"`
-		Password   string            `json:"password"`
-		Role       string            `json:"role"`
-		Attributes map[string]string `json:"attributes,omitempty"`
-	}{a.Username, a.Password.Reveal(), a.Role, a.Attributes}
-	got, err := h.send(ctx, http.MethodPost, "/accounts", "/accounts", a.Username, body)
-	switch {
-	case err != nil:
-		return err
-	case got.status == http.StatusConflict:
-		return h.recognise(ctx, a)
-	default:
-		return got.failure(a)
+// The error has one line for every mistake, such as an environment variable
+// that is missing. Errors of the Source name the request, the status and what
+// the API says at the place that is configured for it, in one short line
+// without passwords, tokens and what the environment put into headers. One that
+// wraps a *BusyError says when to ask again.
+func NewHTTP(cfg HTTPConfig) (Source, error) {
+	if cfg.Dial == nil {
+		return nil, errors.New("account API: there is no Dial")
 	}
-}
-
-// recognise says whether the account that the target has of a's username is a.
-func (h *HTTP) recognise(ctx context.Context, a accounts.Account) error {
-	path, escaped := accountPath(a.Username)
-	got, err := h.send(ctx, http.MethodGet, path, escaped, "", nil)
-	if err != nil {
-		return err
+	api := cfg.API
+	if api.IsZero() {
+		api = builtIn(api.Headers)
 	}
-	if got.status == http.StatusNotFound {
-		return fmt.Errorf("%s, after a conflict over it: it has just been deleted", got.line)
+	h := &httpSource{failover: cfg.FallbackOn}
+	calls, mistakes := api.Parse()
+	problems := make([]error, 0, len(mistakes))
+	for _, m := range mistakes {
+		problems = append(problems, fmt.Errorf("account API: %w", m))
 	}
-	if err := got.failure(a); err != nil {
-		return err
-	}
-	var there struct {
-		Role string `json:"role"`
-	}
-	if json.Unmarshal(got.body, &there) != nil || there.Role != a.Role {
-		return fmt.Errorf("%w: its role is not %s", ErrTaken, a.Role)
-	}
-	got, err = h.send(ctx, http.MethodPost, "/login", "/login", "", map[string]string{
-		"username": a.Username, "password": a.Password.Reveal(),
-	})
-	switch {
-	case err != nil:
-		return err
-	case got.status == http.StatusUnauthorized:
-		return fmt.Errorf("%w: it has another password", ErrTaken)
-	default:
-		return got.failure(a)
-	}
-}
-
-// Delete implements Source.
-func (h *HTTP) Delete(ctx context.Context, a accounts.Account) error {
-	path, escaped := accountPath(a.Username)
-	got, err := h.send(ctx, http.MethodDelete, path, escaped, "", nil)
-	switch {
-	case err != nil:
-		return err
-	case got.status == http.StatusNotFound:
-		return nil
-	default:
-		return got.failure(a)
-	}
-}
-
-// accountPath returns the path of an account, plain and escaped. Names of dots
-// alone are escaped too, or they would be taken as steps in the path.
-func accountPath(username string) (path, escaped string) {
-	escaped = url.PathEscape(username)
-	if strings.Trim(username, ".") == "" {
-		escaped = strings.ReplaceAll(username, ".", "%2E")
-	}
-	return "/accounts/" + username, "/accounts/" + escaped
-}
-
-// answer is what a request was answered with.
-type answer struct {
-	status int
-	line   string // the request and the status, as it is shown
-	body   []byte // up to maxAnswer of it
-}
-
-// send makes one request. Its error means that there was no answer.
-func (h *HTTP) send(ctx context.Context, method, path, escaped, key string, content any) (answer, error) {
-	u := *h.base
-	u.Path += path
-	u.RawPath += escaped
-	var body io.Reader
-	if content != nil {
-		text, err := json.Marshal(content)
-		if err != nil { // a map or struct of strings cannot fail
-			return answer{}, fmt.Errorf("%w: encode the request", ErrRefused)
+	problems = append(problems, h.locate(cfg))
+	if len(mistakes) == 0 {
+		var err error
+		if h.calls, err = calls.Expand(h.remember(cfg.Lookup)); err != nil {
+			problems = append(problems, fmt.Errorf("account API: %w", err))
 		}
-		body = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
-	if err != nil {
-		return answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
 	}
-	if content != nil {
-		r.Header.Set("Content-Type", "application/json")
+	h.connect(cfg)
+	if h.calls.Count != nil {
+		return countingSource{h}, nil
 	}
-	if key != "" {
-		// Only one account ever has a username, so it also names the request.
-		r.Header.Set("Idempotency-Key", key)
-	}
-	response, err := h.user.Do(r)
-	var forbidden *dial.NotAllowedError
+	return h, nil
+}
+
+// locate reads where the API is.
+func (h *httpSource) locate(cfg HTTPConfig) error {
+	var err, fallbackErr error
+	h.first, err = newEndpoint("url", cfg.URL, h.remember(cfg.Lookup))
 	switch {
-	case errors.As(err, &forbidden):
-		return answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
-	case err != nil:
-		return answer{}, err
+	case (cfg.FallbackURL != "") != (cfg.FallbackOn != 0):
+		fallbackErr = errors.New("account API: fallback_url and fallback_on need each other")
+	case cfg.FallbackURL != "":
+		h.second = new(endpoint)
+		*h.second, fallbackErr = newEndpoint("fallback_url", cfg.FallbackURL, h.remember(cfg.Lookup))
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	return errors.Join(err, fallbackErr)
+}
+
+// newEndpoint reads a URL. Its error does not repeat it: it may have a password.
+func newEndpoint(key, text string, lookup func(string) (string, bool)) (endpoint, error) {
+	expanded, err := exchange.Expand(text, lookup)
 	if err != nil {
-		return answer{}, fmt.Errorf("%s %s: read the answer: %w", method, u.Redacted(), err)
+		return endpoint{}, fmt.Errorf("account API: %s: %w", key, err)
 	}
-	return answer{
-		status: response.StatusCode,
-		line:   fmt.Sprintf("%s %s answered %d %s", method, u.Redacted(), response.StatusCode, http.StatusText(response.StatusCode)),
-		body:   text,
-	}, nil
+	u, err := url.Parse(expanded)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		return endpoint{}, fmt.Errorf("account API: %s: is not a URL such as http://127.0.0.1:9090, without ? and #", key)
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	e := endpoint{base: u.String(), shown: u.Redacted()}
+	if exchange.HasVariable(text) { // a variable may be a secret anywhere
+		e.shown = strings.TrimRight(text, "/")
+	}
+	return e, nil
 }
 
-// failure returns nil for a success. 429 and 5xx may pass; all else is final.
-func (got answer) failure(a accounts.Account) error {
-	text := got.line + got.reason(a)
-	switch {
-	case got.status >= 200 && got.status <= 299:
-		return nil
-	case got.status == http.StatusTooManyRequests, got.status >= 500:
-		return errors.New(text)
-	default:
-		return fmt.Errorf("%w: %s", ErrRefused, text)
-	}
-}
-
-// reason returns what a JSON answer {"error": "..."} says, as one short line.
-// Any other text is left out, and so is the password if it is quoted.
-func (got answer) reason(a accounts.Account) string {
-	var said struct {
-		Error string `json:"error"`
-	}
-	if json.Unmarshal(got.body, &said) != nil || said.Error == "" {
-		return ""
-	}
-	text := oneLine(said.Error)
-	if secret := oneLine(a.Password.Reveal()); secret != "" {
-		text = strings.ReplaceAll(text, secret, a.Password.String())
-	}
-	if runes := []rune(text); len(runes) > maxReason {
-		text = string(runes[:maxReason]) + "..."
-	}
-	return ": " + text
-}
-
-// oneLine puts a space for every character that does not print.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
+// remember returns a lookup that keeps what it finds, to be hidden in errors.
+// What is shorter than that is no secret, and would hide half of a text.
+func (h *httpSource) remember(lookup func(string) (string, bool)) func(string) (string, bool) {
+	const shortest = 4
+	return func(name string) (string, bool) {
+		if lookup == nil {
+			return "", false
 		}
-		return ' '
-	}, text)
+		value, ok := lookup(name)
+		if len(value) >= shortest && !slices.Contains(h.secrets, value) {
+			h.secrets = append(h.secrets, value)
+		}
+		return value, ok
+	}
+}
+
+// connect prepares the client.
+func (h *httpSource) connect(cfg HTTPConfig) {
+	if cfg.Concurrency < 1 {
+		cfg.Concurrency = defaultConcurrency
+	}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if h.second != nil {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, fallbackAfter)
+				defer cancel()
+			}
+			conn, err := cfg.Dial(ctx, network, address)
+			var forbidden *dial.NotAllowedError
+			if err != nil && !errors.As(err, &forbidden) {
+				return nil, &unreachableError{err}
+			}
+			return conn, err
+		},
+		MaxIdleConnsPerHost: cfg.Concurrency,
+		IdleConnTimeout:     idleTimeout,
+		TLSHandshakeTimeout: 10 * time.Second,
+	}
+	h.close = transport.CloseIdleConnections
+	h.client = http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Close closes idle connections. The Source can still be used.
+func (h *httpSource) Close() error {
+	h.close()
+	return nil
+}
+
+// fieldsOf is an account as the templates see it.
+func fieldsOf(a accounts.Account) exchange.Fields {
+	f := exchange.Fields{
+		Username: a.Username, Password: a.Password.Reveal(), Role: a.Role,
+		TargetID: a.TargetID, Key: a.Key, Attributes: a.Attributes,
+	}
+	if f.Key == "" { // only one account ever has a username
+		f.Key = a.Username
+	}
+	return f
+}
+
+// builtIn is the API of the built-in target.
+func builtIn(headers map[string]string) exchange.API {
+	return exchange.API{
+		Headers: headers,
+		Create: &exchange.Request{
+			Path:    "/accounts",
+			Headers: map[string]string{"Idempotency-Key": "{{.Key}}"},
+			Body: `{"username":{{json .Username}},"password":{{json .Password}},"role":{{json .Role}}` +
+				`{{if .Attributes}},"attributes":{{json .Attributes}}{{end}}}`,
+			Error: "error",
+		},
+		Verify: &exchange.Request{Path: "/accounts/{{path .Username}}", Error: "error"},
+		Login: &exchange.Request{
+			Path: "/login", Body: `{"username":{{json .Username}},"password":{{json .Password}}}`,
+			Token: "token", Error: "error",
+		},
+		Delete: &exchange.Request{Path: "/accounts/{{path .Username}}", Error: "error"},
+		Count:  &exchange.Request{Path: "/admin/counters", Value: "accounts", Error: "error"},
+	}
 }

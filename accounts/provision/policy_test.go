@@ -3,12 +3,16 @@ package provision_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/throng-load/throng/accounts"
 	"github.com/throng-load/throng/accounts/provision"
@@ -20,7 +24,7 @@ func bubble(t *testing.T, test func(t *testing.T, pool *accounts.Pool, w *town))
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		_, rdb, namespace := redistest.Piped(t)
-		test(t, newPool(t, rdb, namespace), newTown())
+		test(t, longPool(t, rdb, namespace), newTown())
 	})
 }
 
@@ -78,15 +82,21 @@ func TestBreakerOpensWhenTheServiceIsDown(t *testing.T) {
 	for _, tt := range []struct {
 		name                  string
 		concurrency, from, to int
+		patience              time.Duration
+		least, most           time.Duration
 	}{
-		{"few at a time", 5, 20, 25},
-		{"many at a time", 50, 200, 250},
+		// After that many failures one call every 5 s.
+		{"few at a time", 5, 15 + 5, 20 + 6, 0, 30 * time.Second, 35 * time.Second},
+		{"many at a time", 50, 150 + 5, 200 + 6, 0, 30 * time.Second, 35 * time.Second},
+		{"without patience", 50, 150, 200, -1, 0, 5 * time.Second},
+		{"with little patience", 50, 150, 200, 3 * time.Second, 3 * time.Second, 6 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, pool *accounts.Pool, w *town) {
 				var calls atomic.Int64
 				w.before = func(context.Context, string, accounts.Account) error { calls.Add(1); return errBusy }
-				p := provision.New(pool, w, provision.Config{Concurrency: tt.concurrency})
+				log, lines := observer.New(zap.InfoLevel)
+				p := provision.New(pool, w, provision.Config{Concurrency: tt.concurrency, Patience: tt.patience, Log: zap.New(log)})
 				start := time.Now()
 				_, err := p.Ensure(t.Context(), map[string]int{"student": 1000})
 				if !errors.Is(err, provision.ErrDown) || !errors.Is(err, errBusy) ||
@@ -96,13 +106,111 @@ func TestBreakerOpensWhenTheServiceIsDown(t *testing.T) {
 				if n := int(calls.Load()); n < tt.from || n > tt.to {
 					t.Errorf("%d calls, want %d to %d", n, tt.from, tt.to)
 				}
-				if took := time.Since(start); took > 5*time.Second {
-					t.Errorf("it took %v", took)
+				if took := time.Since(start); took < tt.least || took > tt.most {
+					t.Errorf("it took %v, want %v to %v", took, tt.least, tt.most)
+				}
+				if n := lines.FilterMessageSnippet("is down").Len(); n != 1 {
+					t.Errorf("%d lines say that the service is down, want one: %v", n, lines.All())
 				}
 				// The next run asks afresh.
 				w.before = nil
 				mustEnsure(t, p, map[string]int{"student": 1000})
 				agree(t, pool, w, map[string]int{"student": 1000})
+				if n := failed(t, pool); n != calls.Load() {
+					t.Errorf("the pool counts %d failed creations, want %d", n, calls.Load())
+				}
+			})
+		})
+	}
+}
+
+// failed returns how many creations the pool says have failed.
+func failed(t *testing.T, pool *accounts.Pool) (n int64) {
+	t.Helper()
+	stats, err := pool.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range stats {
+		n += s.Failed
+	}
+	return n
+}
+
+func TestWaitsForAServiceThatIsDown(t *testing.T) {
+	bubble(t, func(t *testing.T, pool *accounts.Pool, w *town) {
+		start := time.Now()
+		var during atomic.Int64
+		w.before = func(context.Context, string, accounts.Account) error {
+			if since := time.Since(start); since < 18*time.Second {
+				if since > 4*time.Second {
+					during.Add(1)
+				}
+				return errBusy
+			}
+			return nil
+		}
+		log, lines := observer.New(zap.InfoLevel)
+		mustEnsure(t, provision.New(pool, w, provision.Config{Log: zap.New(log)}), map[string]int{"student": 600})
+		agree(t, pool, w, map[string]int{"student": 600})
+		if took := time.Since(start); took < 18*time.Second || took > 26*time.Second {
+			t.Errorf("it took %v, want it soon after the outage of 18s", took)
+		}
+		if n := during.Load(); n < 2 || n > 4 {
+			t.Errorf("%d calls while the service was down, want one every 5s", n)
+		}
+		if lines.FilterMessageSnippet("is down").Len() != 1 || lines.FilterMessageSnippet("is back").Len() != 1 {
+			t.Errorf("want one line for each end of the outage: %v", lines.All())
+		}
+	})
+}
+
+func TestTheEndOfTheContextEndsAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, pool *accounts.Pool, w *town) {
+		w.before = always(errBusy)
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := provision.New(pool, w, provision.Config{}).Ensure(ctx, map[string]int{"student": 1000})
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, provision.ErrDown) || time.Since(start) > 9*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// A target that says when to come back is not asked before.
+func TestHeedsWhenToComeBack(t *testing.T) {
+	bubble(t, func(t *testing.T, pool *accounts.Pool, w *town) {
+		var first time.Time
+		w.before = func(context.Context, string, accounts.Account) error {
+			if first.IsZero() {
+				first = time.Now()
+				return &provision.BusyError{After: 20 * time.Second}
+			}
+			if since := time.Since(first); since < 20*time.Second {
+				t.Errorf("asked again after %v", since)
+			}
+			return nil
+		}
+		mustEnsure(t, provision.New(pool, w, provision.Config{}), map[string]int{"student": 1})
+	})
+}
+
+func TestRetriesAndTimeoutAreConfigured(t *testing.T) {
+	for retries, want := range map[int]int{-1: 1, 0: 5, 1: 2, 6: 7} {
+		t.Run(fmt.Sprint(retries), func(t *testing.T) {
+			bubble(t, func(t *testing.T, pool *accounts.Pool, w *town) {
+				calls := 0
+				w.before = func(ctx context.Context, _ string, _ accounts.Account) error {
+					calls++
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				start := time.Now()
+				_, err := provision.New(pool, w, provision.Config{Retries: retries, Timeout: time.Second}).Ensure(t.Context(), map[string]int{"student": 1})
+				if calls != want || err == nil || time.Since(start) < time.Duration(want)*time.Second {
+					t.Errorf("%d calls, want %d; %v after %v", calls, want, err, time.Since(start))
+				}
 			})
 		})
 	}

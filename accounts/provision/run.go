@@ -1,15 +1,15 @@
 package provision
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
-	"github.com/failsafe-go/failsafe-go/ratelimiter"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"go.uber.org/zap"
 
@@ -17,16 +17,13 @@ import (
 )
 
 const (
-	// maxAttempts is how often one account is asked for, with pauses from the
-	// first to the second delay, doubling, each with up to a quarter more or
-	// less so that calls which failed together do not come back together.
-	maxAttempts   = 5
+	// The pauses before a call is repeated go from the first to the second
+	// delay, doubling, each with up to a quarter more or less so that calls
+	// which failed together do not come back together.
 	retryDelay    = 200 * time.Millisecond
 	maxRetryDelay = 5 * time.Second
 	retryJitter   = 0.25
 
-	// callTimeout bounds one call to the source.
-	callTimeout = 10 * time.Second
 	// stopGrace is how long calls under way may go on once a run is to end.
 	// What a call that is cut off has done is not known until the next run.
 	stopGrace = 2 * time.Second
@@ -42,74 +39,82 @@ const (
 	progressEvery = 100 * time.Millisecond
 )
 
-// run is one Ensure or DeleteAll. The policies are its own, so that what
-// failed before, or waits for a permit no more, does not count against it.
+// run is one call of a Provisioner's method. The policies are its own, so that
+// what failed before does not count against it; only the permits are shared,
+// through the pool.
 type run struct {
-	concurrency int
-	batchSize   int
-	executor    failsafe.Executor[any]
-	breaker     circuitbreaker.CircuitBreaker[any]
-	threshold   int // failures in a row that open the breaker
+	cfg       Config
+	batchSize int // accounts between two words to the pool
+	portion   int // accounts of one call to the source
+	retries   failsafe.Executor[any]
+	outage    *outage
+	permits   *permits
 
-	mu   sync.Mutex
-	last error // guarded by mu: the last failure that was not final
+	mu       sync.Mutex
+	failures map[string]int // guarded by mu: creations that failed, by role
 
-	// Owned by the goroutine that runs Ensure or DeleteAll.
-	progress    func(done, total int)
+	// Owned by the goroutine that runs the method.
 	done, total int
 	told        time.Time
 }
 
-func newRun(cfg Config, total int) *run {
-	r := &run{concurrency: cfg.Concurrency, batchSize: maxBatch, progress: cfg.Progress, total: total}
-	// One outage fails every call under way at once. Counting fewer failures
-	// than that, the breaker would open before anything could be repeated.
-	r.threshold = max(20, 4*cfg.Concurrency)
-	r.breaker = circuitbreaker.NewBuilder[any]().
-		WithFailureThreshold(uint(r.threshold)).
-		HandleIf(func(_ any, err error) bool { return err != nil && !final(err) }).
-		Build()
-	retries := retrypolicy.NewBuilder[any]().
-		WithMaxAttempts(maxAttempts).
-		WithBackoff(retryDelay, maxRetryDelay).
-		WithJitterFactor(retryJitter).
-		ReturnLastFailure().
-		// Asked of every failure after the breaker has counted it.
-		AbortIf(func(_ any, err error) bool { return final(err) || r.breaker.IsOpen() }).
-		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
-			cfg.Log.Debug("call to the account service is repeated", zap.Error(e.LastError()), zap.Duration("after", e.Delay))
-		}).
-		Build()
-	policies := []failsafe.Policy[any]{retries}
-	if cfg.Rate > 0 {
-		r.batchSize = int(min(max(minBatch, cfg.Rate*batchTime.Seconds()), maxBatch))
-		// Every attempt takes a permit, and waits for it as long as it takes.
-		limiter := ratelimiter.NewSmoothBuilderWithMaxRate[any](interval(cfg.Rate)).WithMaxWaitTime(math.MaxInt64).Build()
-		policies = append(policies, limiter)
+func (p *Provisioner) newRun(total int) *run {
+	r := &run{cfg: p.cfg, batchSize: maxBatch, portion: 1, total: total, failures: map[string]int{}}
+	if p.cfg.Rate > 0 {
+		r.batchSize = int(min(max(minBatch, p.cfg.Rate*batchTime.Seconds()), maxBatch))
+		r.permits = newPermits(p.pool, p.cfg.Rate, failsafe.With(r.backoff().Build()))
 	}
-	r.executor = failsafe.With(append(policies, r.breaker)...)
+	if _, bulk := p.source.(Bulk); bulk {
+		r.portion = r.batchSize
+		if p.cfg.Rate > 0 {
+			// A larger call would be more at once than the rate allows.
+			r.portion = min(r.portion, accounts.Burst(p.cfg.Rate))
+		}
+	}
+	r.outage = newOutage(p.cfg, min(p.cfg.Concurrency, (r.batchSize+r.portion-1)/r.portion))
+	r.retries = failsafe.With(r.backoff().
+		// Asked of every failure after the breaker has counted it.
+		AbortIf(func(_ any, err error) bool {
+			return errors.Is(err, errStopping) || errors.Is(err, errPermit) || errors.Is(err, circuitbreaker.ErrOpen) ||
+				!r.outage.breaker.IsClosed()
+		}).
+		OnRetryScheduled(func(e failsafe.ExecutionScheduledEvent[any]) {
+			r.cfg.Log.Debug("call to the account service is repeated", zap.Error(e.LastError()), zap.Duration("after", e.Delay))
+		}).
+		Build())
 	return r
 }
 
-// interval is the time between calls at a rate a second, kept to what a
-// duration can hold.
-func interval(rate float64) time.Duration {
-	return time.Duration(min(max(1, float64(time.Second)/rate), float64(time.Hour)))
+// backoff is how everything is repeated that may pass.
+func (r *run) backoff() retrypolicy.Builder[any] {
+	return retrypolicy.NewBuilder[any]().
+		WithMaxAttempts(r.attempts()).
+		WithBackoff(retryDelay, maxRetryDelay).
+		WithJitterFactor(retryJitter).
+		WithDelayFunc(func(e failsafe.ExecutionAttempt[any]) time.Duration {
+			var busy *BusyError
+			if errors.As(e.LastError(), &busy) {
+				// What jitter takes off must not be missing.
+				return time.Duration(float64(busy.After) / (1 - retryJitter))
+			}
+			return -1 // as above
+		}).
+		ReturnLastFailure()
 }
 
-// errStopping says that an account was not asked for, because the run ends.
-var errStopping = errors.New("provision: stopping")
+// attempts is how often a call is made at most.
+func (r *run) attempts() int { return 1 + max(0, r.cfg.Retries) }
+
+var (
+	// errStopping says that an account was not asked for, because the run ends.
+	errStopping = errors.New("provision: stopping")
+	// errPartly says that a call succeeded for some of its accounts.
+	errPartly = errors.New("provision: not all accounts of the call")
+)
 
 // final says whether repeating a call that failed so is pointless.
 func final(err error) bool {
-	return errors.Is(err, ErrRefused) || errors.Is(err, ErrTaken) || errors.Is(err, errStopping)
-}
-
-// failed remembers what the account service answered last.
-func (r *run) failed(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = err
+	return errors.Is(err, ErrRefused) || errors.Is(err, ErrTaken) || errors.Is(err, ErrMissing) || errors.Is(err, errUnleased)
 }
 
 // describe words what finally became of a call.
@@ -117,12 +122,31 @@ func (r *run) describe(verb string, a accounts.Account, err error) error {
 	switch {
 	case final(err):
 		return fmt.Errorf("%s account %q: %w", verb, a.Username, err)
-	case errors.Is(err, circuitbreaker.ErrOpen), r.breaker.IsOpen():
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return fmt.Errorf("%s accounts: %w: %d calls in a row failed, the last with: %w", verb, ErrDown, r.threshold, r.last)
+	case errors.Is(err, ErrDown), errors.Is(err, errPermit):
+		return fmt.Errorf("%s accounts: %w", verb, err)
 	default:
-		return fmt.Errorf("%s account %q: gave up after %d attempts: %w", verb, a.Username, maxAttempts, err)
+		return fmt.Errorf("%s account %q: gave up after %d attempts: %w", verb, a.Username, r.attempts(), err)
+	}
+}
+
+// count notes creations that failed.
+func (r *run) count(failed []accounts.Account) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range failed {
+		r.failures[a.Role]++
+	}
+}
+
+// tellFailures tells the pool how many creations failed since the last time. It
+// is a figure only: that it cannot be told fails nothing.
+func (r *run) tellFailures(ctx context.Context, pool *accounts.Pool) {
+	r.mu.Lock()
+	failures := maps.Clone(r.failures)
+	clear(r.failures)
+	r.mu.Unlock()
+	if err := pool.CountFailed(ctx, failures); err != nil {
+		r.cfg.Log.Debug("failed creations are not counted", zap.Error(err))
 	}
 }
 
@@ -137,5 +161,5 @@ func (r *run) advance(n int) {
 
 func (r *run) tell() {
 	r.told = time.Now()
-	r.progress(r.done, r.total)
+	r.cfg.Progress(r.done, r.total)
 }
