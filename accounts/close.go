@@ -28,7 +28,13 @@ func (h *Holder) shut(cause error) []release {
 	}
 	clear(h.leases)
 	closed := h.pool.wrap("lease account", errors.Join(ErrClosed, cause))
+	releases := h.releases
+	h.releases = nil
 	for _, q := range h.queues {
+		for _, a := range q.spare {
+			releases = append(releases, release{id: a.ID, role: q.role, token: a.Token, unused: true})
+		}
+		q.spare = nil
 		for e := q.waiting.Front(); e != nil; e = e.Next() {
 			w := e.Value.(*waiter)
 			w.place, w.err = nil, closed
@@ -36,8 +42,6 @@ func (h *Holder) shut(cause error) []release {
 		}
 		q.waiting.Init()
 	}
-	releases := h.releases
-	h.releases = nil
 	return releases
 }
 
@@ -46,16 +50,19 @@ func (h *Holder) shut(cause error) []release {
 func (r *runner) close(ctx context.Context, cause error) {
 	h, store := r.h, r.h.pool.store
 	releases := h.shut(cause)
-	if cause != nil || h.id == "" {
+	if errors.Is(cause, ErrNoPool) || h.id == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	// What goes back as usable goes back with the rest; only a refusal has
-	// something to say. A release that may have been sent keeps its number.
-	releases = slices.DeleteFunc(releases, func(rel release) bool { return rel.outcome == OK })
+	// What goes back as used goes back with the rest; only a refusal, and what
+	// was not used, has something to say. A release that may have been sent
+	// keeps its number.
+	settings := h.pool.settings
+	matters := settings.Rest > 0 || settings.MaxUses > 0
+	releases = slices.DeleteFunc(releases, func(rel release) bool { return rel.outcome == OK && !(rel.unused && matters) })
 	var calls []*call
-	if r.pending != nil && r.pending.releases != nil {
+	if r.pending != nil && (r.pending.releases != nil || len(releases) > 0) {
 		calls = append(calls, r.pending)
 	}
 	for batch := range slices.Chunk(releases, moveBatch) {
@@ -63,14 +70,23 @@ func (r *runner) close(ctx context.Context, cause error) {
 		calls = append(calls, &call{seq: r.seq, releases: batch})
 	}
 	var err error
-	for _, c := range calls {
-		err = r.insist(ctx, func() error {
-			_, err := store.release(ctx, h.id, c.seq, h.pool.settings.Rest, c.releases)
-			return err
-		})
+	for i, c := range calls {
+		err = r.insist(ctx, func() error { return r.once(ctx, c) })
+		if errors.Is(err, errResync) {
+			if err = r.insist(ctx, func() error { return r.claim(ctx, calls[i:]) }); err == nil {
+				err = r.insist(ctx, func() error { return r.once(ctx, c) })
+			}
+		}
 		if err != nil {
 			break
 		}
+	}
+	if errors.Is(err, errResync) {
+		err = nil // what Redis has this holder hold goes back, whatever that is
+	}
+	if waits := h.takeWaits(time.Now(), true); waits != nil && err == nil {
+		// Only a figure: it is not worth waiting for.
+		_ = store.tell(ctx, h.id, r.told+1, waits)
 	}
 	for left := 1; left > 0 && err == nil; {
 		err = r.insist(ctx, func() error {
@@ -78,7 +94,7 @@ func (r *runner) close(ctx context.Context, cause error) {
 			if err != nil {
 				return err
 			}
-			_, left, err = store.close(ctx, h.id, "", h.pool.settings, moveBatch, roles)
+			_, left, err = store.close(ctx, h.id, "", settings, moveBatch, roles)
 			return err
 		})
 	}
@@ -87,11 +103,42 @@ func (r *runner) close(ctx context.Context, cause error) {
 	}
 }
 
+// once makes a call whose outcome nobody waits for: a lease then only keeps its
+// number from being missing, and goes back with the rest.
+func (r *runner) once(ctx context.Context, c *call) (err error) {
+	h, settings := r.h, r.h.pool.settings
+	if c.releases != nil {
+		_, err = h.pool.store.release(ctx, h.id, h.name, c.seq, settings, c.releases)
+	} else {
+		_, err = h.pool.store.lease(ctx, h.id, h.name, c.seq, c.n, c.extra, c.role, settings.MaxAge)
+	}
+	switch {
+	case errors.Is(err, errExpired):
+		return errResync // it ends without saying more
+	case errors.Is(err, ErrKey):
+		return nil // leased all the same
+	}
+	return err
+}
+
+// claim tells Redis, which has lost writes, of accounts that are about to go
+// back with something to say. All else that Redis has the holder hold goes back
+// with the end.
+func (r *runner) claim(ctx context.Context, calls []*call) error {
+	for i, c := range calls {
+		_, err := r.h.pool.store.resync(ctx, r.h.id, r.h.name, calls[0].seq-1, i == len(calls)-1, r.h.pool.settings, c.releases, nil)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // insist does something until it succeeds, cannot succeed, or ctx ends.
 func (r *runner) insist(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		if err == nil || errors.Is(err, errGone) || errors.Is(err, ErrNoPool) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, errGone) || errors.Is(err, ErrNoPool) || errors.Is(err, errResync) || ctx.Err() != nil {
 			return err
 		}
 		select {

@@ -13,13 +13,16 @@
 //	            │ Drop         │  │ rest time over      │ │ │
 //	            ▼              │  │                     │ │ │
 //	          (gone)           │  resting ◄─────────────┘ │ │
-//	                           │     Release(OK),         │ │
-//	                           │     or the holder died   │ │
+//	 Import                    │     Release(OK),         │ │
+//	───────────────────────────┤     or the holder died   │ │
 //	                           │                          │ │
-//	                           └──────────────────────────┘ │
-//	                             without rest time          │
-//	                                                        ▼
-//	available, resting ── Retire ──► retired ◄── quarantined (Refused)
+//	                           ├──────────────────────────┘ │
+//	                           │ without rest time, unused   │
+//	                           │                             │
+//	                           └── Restore, Sweep ──┐        │ Refused, Quarantine
+//	                                                │        ▼
+//	available, resting ── Retire, used up,       quarantined ◄── available, resting
+//	                      too old ──► retired ◄──────┘ RetireAccounts
 //	                                    │
 //	                                    └─ Forget ─► (gone)
 //
@@ -52,9 +55,14 @@
 //
 // Every call that changes something carries a number, counted up by the
 // holder. The scripts keep the last one and what came of it, so a call whose
-// answer was lost is sent again as it was and happens once. One such call is
-// under way at a time; leases and releases that are asked for meanwhile travel
-// together in the next.
+// answer was lost is sent again as it was and happens once; and a script that
+// does not find the number before it knows that Redis has lost writes. One such
+// call is under way at a time; leases and releases that are asked for meanwhile
+// travel together in the next.
+//
+// A holder can keep accounts ready (Prefetch), so that Lease need not wait for
+// Redis. They are leased and nobody's; they end with the registration like all
+// it holds, are taken only from plenty, and go back as unused.
 //
 // # How long a lease may be trusted
 //
@@ -80,7 +88,37 @@
 // starts watching afresh after Redis was away. A dead holder's accounts are
 // back at most T + L + 1 s after its last renewal.
 //
-// What remains: a request that had passed Check when its process was paused may
-// leave when the process wakes; and all of this assumes that Redis does not lose
-// writes that it has acknowledged.
+// # When Redis loses writes
+//
+// A Redis that is restarted from its append-only file, or a replica that is
+// promoted, may lack the last writes, which had been answered. Each script
+// happens whole or not at all, so what is there is the pool as it was a moment
+// ago: no account is lost, but one that is leased may look free.
+//
+// Every script that matters compares the server's run_id with the one that the
+// pool was last served by. When it differs, the pool is frozen for T + L + R, R
+// being the greatest lag of a replica that may be promoted: nothing is leased,
+// retired or quarantined. Meanwhile
+//
+//   - a holder that lives renews; if Redis has lost a call of its, the answer is
+//     RESYNC: it says what it holds, gets back what looks free, and only then is
+//     renewed. What it had given back goes back again;
+//   - a holder that cannot reach Redis passes its deadline D and stops by itself;
+//   - a holder whose registration was lost is answered GONE, stops at once and
+//     registers anew.
+//
+// So when the freeze is over, nobody uses an account that looks free. A lease
+// that is given back to its holder keeps its token: nobody else can have had the
+// account, and requests under it are on their way. After the freeze somebody
+// may have, so nothing is given back any more: such a lease is lost, alone.
+//
+// # What remains
+//
+// A request that had passed Check when its process was paused may leave when the
+// process wakes. Clocks must run at a sane rate. A primary that is cut off from
+// its replica goes on serving its own workers; so where a replica may be
+// promoted, Redis needs min-replicas-to-write 1 and min-replicas-max-lag of at
+// most R, or it must be made sure that the old primary has ended. Redis's clock
+// must not jump ahead during a freeze. And the account of an intent that Redis
+// lost is unknown if the process that created it dies in the same second.
 package accounts

@@ -20,6 +20,17 @@ var (
 	// ErrRoles says that the pool has as many roles as it can have.
 	ErrRoles = errors.New("accounts: too many roles")
 
+	// ErrKnown says that the pool knows accounts of these usernames, and not as
+	// they are to be imported. See KnownError.
+	ErrKnown = errors.New("accounts: known with other content")
+	// ErrKey says that the pool's records are encrypted with a key that was not
+	// given.
+	ErrKey = errors.New("accounts: the pool is encrypted with a key that was not given")
+
+	// ErrFrozen says that nothing is taken from the pool for a while, because
+	// Redis was restarted or failed over and may have lost leases.
+	ErrFrozen = errors.New("accounts: the pool is frozen after a restart of Redis")
+
 	// ErrNoAccount says that no account was free in time.
 	ErrNoAccount = errors.New("accounts: no account free")
 	// ErrUnknownRole says that the pool knows no account of the role at all.
@@ -38,6 +49,9 @@ var (
 	// holder's end.
 	ErrReleased = errors.New("accounts: lease released")
 )
+
+// errNoInfo says that it cannot be seen whether Redis is still the same process.
+var errNoInfo = fmt.Errorf("%w: it refuses INFO, by which a restart is seen; give the Redis user the right to (ACL: +info)", ErrRedis)
 
 // What a script answers instead of doing its work. None of these crosses the
 // border of the package.
@@ -60,6 +74,11 @@ type ShortageError struct {
 	// Answered tells whether the pool has said that the role is short. If not
 	// (Redis is away, or Holder.Run is not running), the counts are 0.
 	Answered bool
+	// Frozen tells that nothing was leased because Redis had been restarted or
+	// failed over.
+	Frozen bool
+	// Most are those who held the most accounts of the role, at most five.
+	Most []HeldBy
 	// The role's accounts when the pool was last asked.
 	Known, Available, Leased, Resting, Quarantined, Retired int64
 
@@ -73,11 +92,20 @@ func (e *ShortageError) Error() string {
 	switch {
 	case !e.Answered:
 		b.WriteString("the pool has not answered")
+	case e.Frozen:
+		b.WriteString("Redis was restarted or failed over, and nothing is leased for a while")
 	case e.Known == 0:
 		b.WriteString("no account of this role is known")
 	default:
 		fmt.Fprintf(&b, "no account free (%d known, %d available, %d leased, %d resting, %d quarantined, %d retired)",
 			e.Known, e.Available, e.Leased, e.Resting, e.Quarantined, e.Retired)
+		for i, by := range e.Most {
+			sep := ", "
+			if i == 0 {
+				sep = "; held by "
+			}
+			fmt.Fprintf(&b, "%s%s: %d", sep, by.Name, by.Accounts)
+		}
 	}
 	fmt.Fprintf(&b, " after %v: %v", e.Waited.Round(time.Millisecond), e.cause)
 	return b.String()
@@ -86,7 +114,7 @@ func (e *ShortageError) Error() string {
 // Unwrap returns everything that the error is.
 func (e *ShortageError) Unwrap() []error {
 	errs := []error{ErrNoAccount, e.cause}
-	if e.Answered && e.Known == 0 {
+	if e.Answered && e.Known == 0 && !e.Frozen {
 		errs = append(errs, ErrUnknownRole)
 	}
 	return errs

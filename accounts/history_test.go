@@ -51,85 +51,119 @@ var exclusive = porcupine.Model{
 	},
 }
 
+// history is who used which account when, as the users saw it.
+type history struct {
+	epoch time.Time
+	mu    sync.Mutex
+	ops   []porcupine.Operation
+}
+
+func (h *history) now() int64 { return int64(time.Since(h.epoch)) }
+
+func (h *history) record(user int, in taking, call, ret int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, porcupine.Operation{ClientId: user, Input: in, Call: call, Return: ret})
+}
+
+func (h *history) size() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.ops)
+}
+
+// user leases, uses and releases accounts until ctx ends.
+func (h *history) user(ctx context.Context, number int, holder *accounts.Holder) {
+	for ctx.Err() == nil {
+		call := h.now()
+		l, err := holder.Lease(ctx, "student")
+		if err != nil {
+			return
+		}
+		h.record(number, taking{account: l.ID, token: l.Token}, call, h.now())
+		used := h.now()
+		for range 3 {
+			wait(ctx, time.Millisecond)
+			if at := h.now(); l.Check() == nil {
+				used = at
+			}
+		}
+		h.record(number, taking{account: l.ID, token: l.Token, ends: true}, used, math.MaxInt64)
+		holder.Release(l, accounts.OK)
+	}
+}
+
+// check says whether the history is lawful. Nobody may be recording any more.
+func (h *history) check(t *testing.T) {
+	t.Helper()
+	if len(h.ops) < 200 {
+		t.Errorf("only %d operations", len(h.ops))
+	}
+	if got := porcupine.CheckOperationsTimeout(exclusive, h.ops, 20*time.Second); got != porcupine.Ok {
+		t.Fatalf("%d operations: got %v, want %v", len(h.ops), got, porcupine.Ok)
+	}
+	t.Logf("%d operations", len(h.ops))
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
 // TestHistoryIsExclusive runs eight holders on few accounts, loses answers all
 // the time and cuts two of the holders off again and again for longer than the
 // lease TTL, and lets a checker find out whether any two uses overlapped.
 func TestHistoryIsExclusive(t *testing.T) {
 	t.Parallel()
-	rdb, namespace := redistest.Real(t)
-	p := newPool(t, rdb, namespace, accounts.Settings{LeaseTTL: 500 * time.Millisecond, LockDelay: 100 * time.Millisecond})
-	fill(t, p, "student", 12)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
+	servers := map[string]func(testing.TB) (redis.UniversalClient, string){"redis": redistest.Real, "cluster": redistest.Cluster}
+	for name, server := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb, namespace := server(t)
+			p := newPool(t, rdb, namespace, accounts.Settings{LeaseTTL: 500 * time.Millisecond, LockDelay: 100 * time.Millisecond})
+			fill(t, p, "student", 12)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
 
-	epoch := time.Now()
-	now := func() int64 { return int64(time.Since(epoch)) }
-	var mu sync.Mutex
-	var history []porcupine.Operation
-	record := func(user int, in taking, call, ret int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		history = append(history, porcupine.Operation{ClientId: user, Input: in, Call: call, Return: ret})
-	}
-	wait := func(ctx context.Context, d time.Duration) {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-	}
-
-	var running sync.WaitGroup
-	r := accounts.NewReclaimer(p)
-	running.Go(func() { _ = r.Run(ctx) })
-	for holder := range 8 {
-		faults := &redistest.Faults{}
-		h, _ := register(t, again(t, rdb, namespace, faults))
-		n := 0
-		faults.LoseReplies(0, func(redis.Cmder) bool { n++; return n%17 == 0 })
-		if holder < 2 {
+			all := &history{epoch: time.Now()}
+			var running sync.WaitGroup
 			running.Go(func() {
-				for ctx.Err() == nil {
-					wait(ctx, 300*time.Millisecond)
-					fault := faults.Refuse(0, redistest.Any)
-					wait(ctx, 1300*time.Millisecond)
-					fault.Lift()
+				// Longer on a busy machine, where little happens.
+				wait(ctx, 3*time.Second)
+				for time.Since(all.epoch) < patience && all.size() < 400 {
+					wait(ctx, 50*time.Millisecond)
 				}
+				cancel()
 			})
-		}
-		for i := range 4 {
-			user := 4*holder + i
-			running.Go(func() {
-				for ctx.Err() == nil {
-					call := now()
-					l, err := h.Lease(ctx, "student")
-					if err != nil {
-						return
-					}
-					record(user, taking{account: l.ID, token: l.Token}, call, now())
-					used := now()
-					for range 3 {
-						wait(ctx, time.Millisecond)
-						if at := now(); l.Check() == nil {
-							used = at
+			r := accounts.NewReclaimer(p)
+			running.Go(func() { _ = r.Run(ctx) })
+			for holder := range 8 {
+				faults := &redistest.Faults{}
+				h, _ := register(t, again(t, rdb, namespace, faults))
+				n := 0
+				faults.LoseReplies(0, func(redis.Cmder) bool { n++; return n%17 == 0 })
+				if holder < 2 {
+					running.Go(func() {
+						for ctx.Err() == nil {
+							wait(ctx, 300*time.Millisecond)
+							fault := faults.Refuse(0, redistest.Any)
+							wait(ctx, 1300*time.Millisecond)
+							fault.Lift()
 						}
-					}
-					record(user, taking{account: l.ID, token: l.Token, ends: true}, used, math.MaxInt64)
-					h.Release(l, accounts.OK)
+					})
 				}
-			})
-		}
+				for i := range 4 {
+					running.Go(func() { all.user(ctx, 4*holder+i, h) })
+				}
+			}
+			running.Wait()
+			all.check(t)
+		})
 	}
-	running.Wait()
-
-	if len(history) < 200 {
-		t.Errorf("only %d operations", len(history))
-	}
-	if got := porcupine.CheckOperationsTimeout(exclusive, history, 20*time.Second); got != porcupine.Ok {
-		t.Fatalf("%d operations: got %v, want %v", len(history), got, porcupine.Ok)
-	}
-	t.Logf("%d operations, %+v", len(history), stats(t, p))
 }
 
 // The checker finds what it is there to find.

@@ -71,6 +71,10 @@ type Holder struct {
 	// releases are accounts that go back with the next call. There are never
 	// more than the registration holds.
 	releases []release
+	// waits are by role, and not told yet; telling is being told.
+	waits   map[string]*Waits
+	telling []waited
+	tellAt  time.Time
 }
 
 // Register opens a holder. The name is for people: "worker host:pid". The
@@ -79,7 +83,7 @@ func (p *Pool) Register(ctx context.Context, name string) (*Holder, error) {
 	h := &Holder{
 		pool: p, name: name[:min(len(name), maxName)], log: p.log.With(zap.String("holder", name)),
 		wake:   make(chan struct{}, 1),
-		leases: map[*Lease]struct{}{}, queues: map[string]*queue{},
+		leases: map[*Lease]struct{}{}, queues: map[string]*queue{}, waits: map[string]*Waits{},
 	}
 	if err := h.open(ctx); err != nil {
 		return nil, p.wrap("register holder", err)
@@ -104,72 +108,140 @@ func (h *Holder) open(ctx context.Context) error {
 }
 
 // Lease waits until an account of the role is free, in turn with others of this
-// holder that wait for the role. When ctx ends first, the error is a
-// *ShortageError that wraps ErrNoAccount and ctx's cause; when the holder is
-// closed, the error wraps ErrClosed.
+// holder that wait for the role; with an account kept ready (see Prefetch) it
+// does not wait. When ctx ends first, the error is a *ShortageError that wraps
+// ErrNoAccount and ctx's cause; when the holder is closed, the error wraps
+// ErrClosed.
 func (h *Holder) Lease(ctx context.Context, role string) (*Lease, error) {
+	all, err := h.LeaseAll(ctx, role, 1)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// LeaseAll is Lease for n accounts of the role, n above 0: all of them or none.
+// While it waits it keeps those that have come, so callers that together ask
+// for more than there are may all wait in vain.
+func (h *Holder) LeaseAll(ctx context.Context, role string, n int) ([]*Lease, error) {
 	if err := checkRole(role); err != nil {
 		return nil, h.pool.wrap("lease account", err)
 	}
+	if n < 1 {
+		return nil, h.pool.wrap("lease accounts", fmt.Errorf("%d: ask for at least one", n))
+	}
 	since := time.Now()
-	w := &waiter{done: make(chan struct{})}
 	h.mu.Lock()
 	if h.state == Closed {
 		h.mu.Unlock()
 		return nil, h.pool.wrap("lease account", ErrClosed)
 	}
 	q := h.queue(role)
-	w.place = q.waiting.PushBack(w)
+	ready, low := h.takeReady(q, n)
+	var waiters []*waiter
+	for range n - len(ready) {
+		w := &waiter{done: make(chan struct{})}
+		w.place = q.waiting.PushBack(w)
+		waiters = append(waiters, w)
+	}
+	if len(waiters) == 0 {
+		h.note(role, 0)
+	}
 	h.mu.Unlock()
-	h.signal()
-
-	select {
-	case <-w.done:
-		return w.lease, w.err
-	case <-ctx.Done():
+	if low || len(waiters) > 0 {
+		h.signal()
+	}
+	if len(waiters) == 0 {
+		return ready, nil
+	}
+	for i, w := range waiters {
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil || w.err != nil {
+			return nil, h.giveUp(ctx, q, ready, waiters[i:], since)
+		}
+		ready = append(ready, w.lease)
 	}
 	h.mu.Lock()
-	answered := w.place == nil
-	if !answered {
-		q.waiting.Remove(w.place)
-	}
-	short := q.short
+	h.note(role, time.Since(since))
 	h.mu.Unlock()
-	switch {
-	case answered && w.err != nil:
-		return nil, w.err
-	case answered:
-		// It came together with the end of ctx. Whoever gave up does not
-		// expect it any more.
-		h.Release(w.lease, OK)
+	return ready, nil
+}
+
+// giveUp ends waiting in vain, gives back what has come, and says what was
+// short, or why the holder could not go on.
+func (h *Holder) giveUp(ctx context.Context, q *queue, got []*Lease, waiters []*waiter, since time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note(q.role, time.Since(since))
+	var failed error
+	for _, w := range waiters {
+		switch {
+		case w.place != nil:
+			q.waiting.Remove(w.place)
+			w.place = nil
+		case w.err != nil:
+			failed = w.err
+		default:
+			// It came together with the end of ctx. Whoever gave up does not
+			// expect it any more.
+			got = append(got, w.lease)
+		}
 	}
-	e := &ShortageError{Pool: h.pool.name, Role: role, Waited: time.Since(since), cause: context.Cause(ctx)}
-	if short != nil {
-		e.Answered = true
+	for _, l := range got {
+		h.release(l, OK, true)
+	}
+	h.signal()
+	if failed != nil {
+		return failed
+	}
+	e := &ShortageError{Pool: h.pool.name, Role: q.role, Waited: time.Since(since), cause: context.Cause(ctx)}
+	if short := q.short; short != nil {
+		e.Answered, e.Frozen, e.Most = true, short.frozen, short.most
 		e.Leased, e.Resting, e.Quarantined, e.Retired = short.leased, short.resting, short.quarantined, short.retired
 		e.Known = e.Available + e.Leased + e.Resting + e.Quarantined + e.Retired
 	}
-	return nil, e
+	return e
 }
 
 // Release ends a lease and gives its account back, by Run and soon. It never
 // waits for Redis. Releasing again, or what was lost, does nothing.
 func (h *Holder) Release(l *Lease, outcome Outcome) {
 	h.mu.Lock()
-	_, held := h.leases[l]
-	if held {
-		delete(h.leases, l)
-		h.releases = append(h.releases, release{id: l.ID, role: l.Role, token: l.Token, outcome: outcome})
-		l.end(ErrReleased)
-	}
+	held := h.release(l, outcome, false)
 	h.mu.Unlock()
 	if held {
 		h.signal()
 	}
 }
 
+// Return ends a lease whose account was not used: it is available at once, and
+// that was no use. Otherwise it is Release.
+func (h *Holder) Return(l *Lease) {
+	h.mu.Lock()
+	held := h.release(l, OK, true)
+	h.mu.Unlock()
+	if held {
+		h.signal()
+	}
+}
+
+// release is Release, and tells whether there was anything to do. mu must be
+// held.
+func (h *Holder) release(l *Lease, outcome Outcome, unused bool) bool {
+	if _, held := h.leases[l]; !held {
+		return false
+	}
+	delete(h.leases, l)
+	h.releases = append(h.releases, release{id: l.ID, role: l.Role, token: l.Token, outcome: outcome, unused: unused})
+	l.end(ErrReleased)
+	return true
+}
+
 // Held returns how many accounts are leased and not released, including those
-// whose leases are suspended.
+// whose leases are suspended, and without those that are kept ready.
 func (h *Holder) Held() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

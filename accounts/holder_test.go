@@ -252,8 +252,8 @@ func TestTheEndGivesEverythingBack(t *testing.T) {
 		}
 		wg.Wait()
 		waiting := make(chan error)
-		go func() { _, err := h.Lease(context.Background(), "student"); waiting <- err }()
-		eventually(t, "it waits", func() bool { return h.Waiting("student") == 1 })
+		go func() { _, err := h.Lease(context.Background(), "proctor"); waiting <- err }()
+		eventually(t, "it waits", func() bool { return h.Waiting("proctor") == 1 })
 		ctx, cancel := leases[0].Bind(context.Background())
 		defer cancel()
 		h.Release(leases[1], accounts.OK)
@@ -272,7 +272,7 @@ func TestTheEndGivesEverythingBack(t *testing.T) {
 		if got := stats(t, p); got != want {
 			t.Errorf("stats: got %+v, want %+v", got, want)
 		}
-		if n, err := p.Holders(t.Context()); err != nil || n != 0 {
+		if n, err := p.Registrations(t.Context()); err != nil || n != 0 {
 			t.Errorf("registrations left: %d, %v", n, err)
 		}
 		if h.State() != accounts.Closed || h.Held() != 0 {
@@ -330,7 +330,7 @@ func TestLostAnswers(t *testing.T) {
 				if got := stats(t, p); got != want {
 					t.Errorf("stats: got %+v, want %+v", got, want)
 				}
-				if n, err := p.Holders(t.Context()); err != nil || n != 0 {
+				if n, err := p.Registrations(t.Context()); err != nil || n != 0 {
 					t.Errorf("registrations left: %d, %v", n, err)
 				}
 				audit(t, p)

@@ -2,12 +2,12 @@ package accounts
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"maps"
 	"slices"
 )
 
-// Accounts are added in two steps, so that a crash in between leaves no orphan
+// Accounts are created in two steps, so that a crash in between leaves no orphan
 // in the target: Intend writes down what is about to be created there, and
 // Confirm adds it to the pool once it has been. Whoever comes after a crash
 // finds in Intents what may or may not exist in the target, creates it again or
@@ -15,23 +15,24 @@ import (
 
 // Intend records accounts that are about to be created in the target, and
 // returns how many were new. Usernames that the pool knows or intends already
-// are skipped, and keep the password they had. Ids are ignored. When accounts
-// are not fit for a pool, the error names all of them and nothing is recorded.
+// are skipped, and keep the password and the key they had. Ids are ignored; an
+// account without a key gets one. When accounts are not fit for a pool, the
+// error names them and nothing is recorded. It wraps ErrKey when the pool is
+// encrypted with a key that is not there.
 func (p *Pool) Intend(ctx context.Context, accounts []Account) (added int, err error) {
-	var problems []error
-	records := make([]pair, 0, len(accounts))
-	for _, a := range accounts {
-		text, err := encode(a)
-		if err = errors.Join(check(a), err); err != nil {
-			problems = append(problems, err)
+	if err := checkAll(accounts); err != nil {
+		return 0, p.wrap("intend accounts", err)
+	}
+	for batch := range slices.Chunk(accounts, moveBatch) {
+		records := make([]pair, 0, len(batch))
+		for _, a := range batch {
+			if a.Key == "" {
+				a.Key = rand.Text()
+			}
+			a.Created = false
+			records = append(records, pair{a.Username, p.store.codec.encode(a)})
 		}
-		records = append(records, pair{a.Username, text})
-	}
-	if len(problems) > 0 {
-		return 0, p.wrap("intend accounts", errors.Join(problems...))
-	}
-	for batch := range slices.Chunk(records, moveBatch) {
-		n, err := p.store.intend(ctx, batch)
+		n, err := p.store.intend(ctx, records)
 		added += n
 		if err != nil {
 			return added, p.wrap("intend accounts", err)
@@ -50,28 +51,64 @@ func (p *Pool) Intents(ctx context.Context, limit int) ([]Account, error) {
 	return all, p.wrap("read intents", err)
 }
 
-// Confirm adds intended accounts to the pool, available at once. Usernames that
-// are not intended (any more) are passed over, so it can be repeated. The error
-// wraps ErrRoles when the pool would have too many roles.
-func (p *Pool) Confirm(ctx context.Context, usernames []string) error {
-	for batch := range slices.Chunk(usernames, moveBatch) {
-		byRole, err := p.store.intended(ctx, batch)
+// Confirm adds intended accounts to the pool, available at once, and returns how
+// many. Of the accounts given only the username counts, and the TargetID, which
+// is kept with them: everything else is as it was intended. From then on the
+// account is Created: its creation is on record. Usernames that are not intended
+// (any more) are passed over, so it can be repeated. The error wraps ErrRoles
+// when the pool would have too many roles.
+func (p *Pool) Confirm(ctx context.Context, accounts []Account) (confirmed int, err error) {
+	for batch := range slices.Chunk(accounts, moveBatch) {
+		n, err := p.confirm(ctx, batch)
+		confirmed += n
 		if err != nil {
-			return p.wrap("confirm accounts", err)
-		}
-		for _, role := range slices.Sorted(maps.Keys(byRole)) {
-			if _, err := p.store.confirm(ctx, role, byRole[role]); err != nil {
-				return p.wrap("confirm accounts of role "+role, err)
-			}
+			return confirmed, p.wrap("confirm accounts", err)
 		}
 	}
-	return nil
+	return confirmed, nil
+}
+
+func (p *Pool) confirm(ctx context.Context, batch []Account) (confirmed int, err error) {
+	usernames, targets := make([]string, len(batch)), make(map[string]string, len(batch))
+	for i, a := range batch {
+		usernames[i], targets[a.Username] = a.Username, a.TargetID
+	}
+	for {
+		intended, err := p.store.intended(ctx, usernames)
+		if err != nil {
+			return confirmed, err
+		}
+		byRole := map[string][]change{}
+		for _, in := range intended {
+			a := in.Account
+			if id := targets[a.Username]; id != "" {
+				a.TargetID = id
+			}
+			a.Created = true
+			if err := check(a); err != nil {
+				return confirmed, err
+			}
+			byRole[a.Role] = append(byRole[a.Role], change{a.Username, in.record, p.store.codec.encode(a)})
+		}
+		changed := 0
+		for _, role := range slices.Sorted(maps.Keys(byRole)) {
+			n, again, err := p.store.confirm(ctx, role, p.settings.MaxAge > 0, byRole[role])
+			confirmed, changed = confirmed+n, changed+again
+			if err != nil {
+				return confirmed, err
+			}
+		}
+		if changed == 0 {
+			return confirmed, nil
+		}
+		// An intent was encrypted with another key meanwhile: read it again.
+	}
 }
 
 // Drop gives intents up. Usernames that are not intended are passed over.
 func (p *Pool) Drop(ctx context.Context, usernames []string) error {
 	for batch := range slices.Chunk(usernames, moveBatch) {
-		if err := p.store.drop(ctx, batch); err != nil {
+		if _, err := p.store.drop(ctx, batch); err != nil {
 			return p.wrap("drop intents", err)
 		}
 	}

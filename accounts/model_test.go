@@ -17,10 +17,11 @@ import (
 	"github.com/throng-load/throng/internal/redistest"
 )
 
-// The scripts against a model that fits on a page: random histories of several
-// holders, with calls sent again, calls that come too late, expiry, and
-// reclaiming in small batches. After each step every account is in the one
-// place where the model has it, and every count is what the model counts.
+// The scripts against a model: random histories of several holders, with calls
+// sent again, calls that come too late, expiry, reclaiming in small batches, and
+// crashes of Redis that lose its last writes. After each step every account is
+// in the one place where the model has it, every count is what the model counts,
+// and no two holders that may trust their leases have the same account.
 
 // clock is the time that the scripts see. On an embedded server it is moved by
 // hand and known to the millisecond. On a real one it is whatever it is: there
@@ -31,11 +32,30 @@ type clock struct {
 }
 
 type modelHolder struct {
-	state   string // live, closing, dead, gone
+	// What Redis knows.
+	state   string // live, revoked, closing, dead, gone
 	expires int64  // ms; on a real server 0 means expired, else not
 	seq     int64
 	held    map[string]int64 // id to token
-	again   func(*rapid.T)   // sends the last call again and checks the answer
+
+	// What the holder knows, which no crash of Redis takes away.
+	own      map[string]int64
+	answered int64
+	until    int64          // ms: it trusts its leases; on a real server 1, or 0 for not
+	ended    bool           // it has closed itself, and calls no more
+	again    func(*rapid.T) // sends the last call again and checks the answer
+}
+
+// world is all that Redis knows, and that a crash may set back.
+type world struct {
+	free    map[string]int64 // id to ready-at in ms, 0 on a real server
+	retired map[string]bool
+	bad     map[string]bool
+	uses    map[string]int64
+	counts  map[string]*RoleStats
+	want    map[string]map[string]int64 // role, holder
+	holders map[string]modelHolder
+	redis   func(tester) // puts Redis back
 }
 
 type machine struct {
@@ -43,12 +63,16 @@ type machine struct {
 	rdb     redis.UniversalClient
 	clock   clock
 	role    map[string]string
-	free    map[string]int64 // id to ready-at in ms, 0 on a real server
+	free    map[string]int64
 	retired map[string]bool
 	bad     map[string]bool
+	uses    map[string]int64
+	counts  map[string]*RoleStats
+	want    map[string]map[string]int64
 	holders map[string]*modelHolder
 	token   int64
-	counts  map[string]*RoleStats
+	frozen  int64 // until, in ms; on a real server 1, or 0 for not
+	saved   *world
 }
 
 var modelRoles = []string{"proctor", "student"}
@@ -56,11 +80,18 @@ var modelRoles = []string{"proctor", "student"}
 func newMachine(t *rapid.T, rdb redis.UniversalClient, c clock) *machine {
 	m := &machine{
 		rdb: rdb, clock: c, role: map[string]string{}, free: map[string]int64{}, retired: map[string]bool{},
-		bad: map[string]bool{}, holders: map[string]*modelHolder{}, counts: map[string]*RoleStats{},
+		bad: map[string]bool{}, uses: map[string]int64{}, holders: map[string]*modelHolder{},
+		counts: map[string]*RoleStats{}, want: map[string]map[string]int64{},
 	}
-	settings := Settings{LeaseTTL: time.Second, LockDelay: 200 * time.Millisecond}
+	settings := Settings{
+		LeaseTTL: time.Second, LockDelay: 200 * time.Millisecond, ReplicaLag: 100 * time.Millisecond,
+		MaxUses: rapid.SampledFrom([]int{0, 3}).Draw(t, "max uses"),
+	}
 	if c.now != nil {
 		settings.Rest = 300 * time.Millisecond
+	} else {
+		// However slow the machine is, nothing expires or thaws by waiting.
+		settings.LeaseTTL = time.Hour
 	}
 	pool, err := Create(context.Background(), Config{Redis: rdb, Namespace: uuid.NewString(), Name: "model"}, settings)
 	if err != nil {
@@ -68,26 +99,24 @@ func newMachine(t *rapid.T, rdb redis.UniversalClient, c clock) *machine {
 	}
 	m.pool = pool
 	var all []Account
-	var names []string
 	for i := range 8 {
-		a := Account{Username: strconv.Itoa(i), Role: modelRoles[i%2]}
-		all, names = append(all, a), append(names, a.Username)
+		all = append(all, Account{Username: strconv.Itoa(i), Role: modelRoles[i%2]})
 	}
 	if _, err := pool.Intend(context.Background(), all); err != nil {
 		t.Fatal(err)
 	}
-	if err := pool.Confirm(context.Background(), names); err != nil {
+	if _, err := pool.Confirm(context.Background(), all); err != nil {
 		t.Fatal(err)
 	}
 	for _, role := range modelRoles {
-		m.counts[role] = &RoleStats{Role: role}
+		m.counts[role], m.want[role] = &RoleStats{Role: role}, map[string]int64{}
 	}
 	records, err := rdb.HGetAll(context.Background(), pool.store.keys.records()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, text := range records {
-		a, _ := decode(id, text)
+		a, _ := pool.store.codec.decode(id, text)
 		m.role[id], m.free[id] = a.Role, m.ms()
 	}
 	return m
@@ -111,7 +140,58 @@ func (m *machine) expired(h *modelHolder) bool {
 }
 
 func (m *machine) renewed(h *modelHolder) {
+	if m.clock.now == nil {
+		h.expires, h.until = 1, 1
+		return
+	}
 	h.expires = max(h.expires, m.ms()+m.pool.settings.LeaseTTL.Milliseconds())
+	h.until = m.ms() + m.pool.settings.trust().Milliseconds()
+}
+
+// trusts tells whether the holder may use what it owns.
+func (m *machine) trusts(h *modelHolder) bool {
+	if m.clock.now == nil {
+		return h.until > 0
+	}
+	return m.ms() < h.until
+}
+
+func (m *machine) isFrozen() bool {
+	if m.clock.now == nil {
+		return m.frozen > 0
+	}
+	return m.ms() < m.frozen
+}
+
+// caller draws a holder that still makes calls.
+func (m *machine) caller(t *rapid.T) (string, *modelHolder) {
+	id, h := m.pick(t)
+	if h.ended && h.state == "live" {
+		t.Skip("it has ended, and only Redis does not know any more")
+	}
+	return id, h
+}
+
+// gone is what a holder does that learns that it is not registered.
+func (h *modelHolder) gone() { h.own = map[string]int64{} }
+
+// used counts a use, and tells whether it was the last.
+func (m *machine) used(id string) (worn bool) {
+	if m.pool.settings.MaxUses == 0 {
+		return false
+	}
+	m.uses[id]++
+	return m.uses[id] >= int64(m.pool.settings.MaxUses)
+}
+
+// givenBack puts an account that was used where it belongs.
+func (m *machine) givenBack(id string) {
+	if m.used(id) {
+		m.retired[id] = true
+		m.counts[m.role[id]].Retired++
+		return
+	}
+	m.free[id] = m.readyAt()
 }
 
 // pick draws a holder, or skips the step when there is none.
@@ -136,11 +216,8 @@ func (m *machine) Open(t *rapid.T) {
 	}
 	id := "holder-" + strconv.Itoa(len(m.holders))
 	want(t, "open", m.pool.store.open(t.Context(), id, m.pool.settings.LeaseTTL, "name"), nil)
-	h := &modelHolder{state: "live", held: map[string]int64{}, again: func(*rapid.T) {}}
+	h := &modelHolder{state: "live", held: map[string]int64{}, own: map[string]int64{}, again: func(*rapid.T) {}}
 	m.renewed(h)
-	if m.clock.now == nil {
-		h.expires = 1
-	}
 	m.holders[id] = h
 }
 
@@ -153,35 +230,51 @@ func (m *machine) OpenTwice(t *rapid.T) {
 }
 
 func (m *machine) Renew(t *rapid.T) {
-	id, h := m.pick(t)
-	err := m.pool.store.renew(t.Context(), id, m.pool.settings.LeaseTTL)
-	if h.state != "live" {
+	id, h := m.caller(t)
+	err := m.pool.store.renew(t.Context(), id, m.pool.settings.LeaseTTL, h.answered)
+	switch {
+	case h.state != "live":
 		want(t, "renew a holder that is "+h.state, err, errGone)
-		return
-	}
-	want(t, "renew", err, nil)
-	m.renewed(h)
-	if m.clock.now == nil {
-		h.expires = 1
+		h.gone()
+	case h.seq < h.answered:
+		want(t, "renew when calls are lost", err, errResync)
+	default:
+		want(t, "renew", err, nil)
+		m.renewed(h)
 	}
 }
 
 func (m *machine) Lease(t *rapid.T) {
-	id, h := m.pick(t)
+	id, h := m.caller(t)
 	role := rapid.SampledFrom(modelRoles).Draw(t, "role")
-	n := rapid.IntRange(1, 4).Draw(t, "n")
-	seq := h.seq + rapid.Int64Range(1, 3).Draw(t, "step") // numbers may be skipped
-	got, err := m.pool.store.lease(t.Context(), id, seq, n, role)
+	n, extra := rapid.IntRange(0, 4).Draw(t, "n"), rapid.IntRange(0, 2).Draw(t, "extra")
+	if n+extra == 0 {
+		n = 1
+	}
+	seq := h.answered + rapid.SampledFrom([]int64{1, 1, 1, 2}).Draw(t, "step")
+	lease := func() (grant, error) { return m.pool.store.lease(t.Context(), id, "name", seq, n, extra, role, 0) }
+	got, err := lease()
 	switch {
 	case h.state != "live":
 		want(t, "lease to a holder that is "+h.state, err, errGone)
+		h.gone()
+		return
+	case seq > h.seq+1:
+		want(t, "lease after a call that was lost", err, errResync)
 		return
 	case m.expired(h):
 		want(t, "lease to an expired holder", err, errExpired)
 		return
 	}
 	want(t, "lease", err, nil)
-	h.seq = seq
+	h.seq, h.answered = seq, seq
+	if m.isFrozen() {
+		if len(got.accounts) > 0 || !got.frozen || got.short != (n > 0) {
+			t.Fatalf("lease while frozen: got %+v", got)
+		}
+		h.again = func(t *rapid.T) { m.leaseAgain(t, h, lease, got) }
+		return
+	}
 	var ready []string
 	for id, at := range m.free {
 		if m.role[id] == role && at <= m.ms() {
@@ -191,9 +284,20 @@ func (m *machine) Lease(t *rapid.T) {
 	slices.SortFunc(ready, func(a, b string) int {
 		return cmpOr(m.free[a]-m.free[b], a, b)
 	})
-	k := min(n, len(ready))
-	if len(got.accounts) != k || got.short != (k < n) {
-		t.Fatalf("lease of %d from %v: got %d, short %v", n, ready, len(got.accounts), got.short)
+	most := n
+	if others := maps.Clone(m.want[role]); extra > 0 {
+		delete(others, id)
+		if len(others) == 0 {
+			most += max(0, min(extra, (len(ready)-n)/2))
+		}
+	}
+	k := min(most, len(ready))
+	if len(got.accounts) != k || got.short != (k < n) || got.frozen {
+		t.Fatalf("lease of %d and %d more from %v: got %d, short %v, frozen %v", n, extra, ready, len(got.accounts), got.short, got.frozen)
+	}
+	delete(m.want[role], id)
+	if k < n {
+		m.want[role][id] = int64(n - k)
 	}
 	ids := make([]string, k)
 	for i, a := range got.accounts {
@@ -210,7 +314,7 @@ func (m *machine) Lease(t *rapid.T) {
 	}
 	m.checkWait(t, role, got, ids)
 	for _, a := range got.accounts {
-		h.held[a.ID] = a.Token
+		h.held[a.ID], h.own[a.ID] = a.Token, a.Token
 		delete(m.free, a.ID)
 		m.token = max(m.token, a.Token)
 	}
@@ -218,20 +322,21 @@ func (m *machine) Lease(t *rapid.T) {
 	c.Leased += int64(k)
 	c.Leases += int64(k)
 	c.PeakLeased = max(c.PeakLeased, c.Leased)
+	h.again = func(t *rapid.T) { m.leaseAgain(t, h, lease, got) }
+}
 
-	h.again = func(t *rapid.T) {
-		again, err := m.pool.store.lease(t.Context(), id, seq, n, role)
-		if h.state != "live" {
-			want(t, "the same lease of a holder that is "+h.state, err, errGone)
-			return
-		}
-		want(t, "the same lease", err, nil)
-		same := slices.EqualFunc(again.accounts, got.accounts, func(a, b Leased) bool {
-			return a.ID == b.ID && a.Token == b.Token && a.Username == b.Username
-		})
-		if !same {
-			t.Fatalf("the same lease again: got %v, want %v", again.accounts, got.accounts)
-		}
+func (m *machine) leaseAgain(t *rapid.T, h *modelHolder, lease func() (grant, error), got grant) {
+	again, err := lease()
+	if h.state != "live" {
+		want(t, "the same lease of a holder that is "+h.state, err, errGone)
+		return
+	}
+	want(t, "the same lease", err, nil)
+	same := slices.EqualFunc(again.accounts, got.accounts, func(a, b Leased) bool {
+		return a.ID == b.ID && a.Token == b.Token && a.Username == b.Username
+	})
+	if !same {
+		t.Fatalf("the same lease again: got %v, want %v", again.accounts, got.accounts)
 	}
 }
 
@@ -252,7 +357,7 @@ func (m *machine) checkWait(t *rapid.T, role string, got grant, leased []string)
 }
 
 func (m *machine) Release(t *rapid.T) {
-	id, h := m.pick(t)
+	id, h := m.caller(t)
 	all := slices.Sorted(maps.Keys(m.role))
 	n := rapid.IntRange(1, 4).Draw(t, "n")
 	var batch []release
@@ -260,15 +365,21 @@ func (m *machine) Release(t *rapid.T) {
 	taken := map[string]bool{}
 	for range n {
 		rel := release{id: rapid.SampledFrom(all).Draw(t, "account")}
-		if own := slices.Sorted(maps.Keys(h.held)); len(own) > 0 && rapid.IntRange(0, 2).Draw(t, "own") > 0 {
+		if own := slices.Sorted(maps.Keys(h.own)); len(own) > 0 && rapid.IntRange(0, 2).Draw(t, "own") > 0 {
 			rel.id = rapid.SampledFrom(own).Draw(t, "own account")
 		}
-		rel.role, rel.token = m.role[rel.id], h.held[rel.id]
+		if slices.ContainsFunc(batch, func(r release) bool { return r.id == rel.id }) {
+			continue // a holder names an account once
+		}
+		rel.role, rel.token = m.role[rel.id], h.own[rel.id]
 		if rapid.IntRange(0, 2).Draw(t, "late") == 0 {
 			rel.token-- // of an earlier lease
 		}
-		if rapid.IntRange(0, 4).Draw(t, "refused") == 0 {
+		switch rapid.IntRange(0, 5).Draw(t, "outcome") {
+		case 0:
 			rel.outcome = Refused("no")
+		case 1:
+			rel.unused = true
 		}
 		if token, held := h.held[rel.id]; !held || token != rel.token || taken[rel.id] {
 			stale = append(stale, rel.id)
@@ -277,10 +388,18 @@ func (m *machine) Release(t *rapid.T) {
 		}
 		batch = append(batch, rel)
 	}
-	seq := h.seq + 1
-	got, err := m.pool.store.release(t.Context(), id, seq, m.pool.settings.Rest, batch)
-	if h.state != "live" {
+	if len(batch) == 0 {
+		t.Skip("nothing drawn")
+	}
+	seq := h.answered + 1
+	got, err := m.pool.store.release(t.Context(), id, "name", seq, m.pool.settings, batch)
+	switch {
+	case h.state != "live":
 		want(t, "release by a holder that is "+h.state, err, errGone)
+		h.gone()
+		return
+	case seq > h.seq+1:
+		want(t, "release after a call that was lost", err, errResync)
 		return
 	}
 	want(t, "release", err, nil)
@@ -289,32 +408,36 @@ func (m *machine) Release(t *rapid.T) {
 	if !slices.Equal(got, stale) {
 		t.Fatalf("stale: got %v, want %v", got, stale)
 	}
-	h.seq = seq
-	done := map[string]bool{}
+	h.seq, h.answered = seq, seq
 	for _, rel := range batch {
-		if !taken[rel.id] || done[rel.id] || h.held[rel.id] != rel.token {
+		if !taken[rel.id] || h.held[rel.id] != rel.token {
 			continue
 		}
-		done[rel.id] = true
+		delete(taken, rel.id) // the first of several counts
 		delete(h.held, rel.id)
+		delete(h.own, rel.id)
 		c := m.counts[rel.role]
 		c.Leased--
 		c.Releases++
-		if rel.outcome == OK {
-			m.free[rel.id] = m.readyAt()
-		} else {
+		switch {
+		case rel.outcome != OK:
+			m.used(rel.id)
 			m.bad[rel.id] = true
 			c.Quarantined++
+		case rel.unused:
+			m.free[rel.id] = m.ms()
+		default:
+			m.givenBack(rel.id)
 		}
 	}
 	h.again = func(t *rapid.T) {
-		_, err := m.pool.store.release(t.Context(), id, seq, m.pool.settings.Rest, batch)
+		_, err := m.pool.store.release(t.Context(), id, "name", seq, m.pool.settings, batch)
 		if h.state != "live" {
 			want(t, "the same release of a holder that is "+h.state, err, errGone)
 			return
 		}
 		want(t, "the same release", err, nil)
-		_, err = m.pool.store.lease(t.Context(), id, seq, 1, modelRoles[0])
+		_, err = m.pool.store.lease(t.Context(), id, "name", seq, 1, 0, modelRoles[0], 0)
 		want(t, "a lease with the number of a release", err, errStale)
 	}
 }
@@ -335,16 +458,16 @@ func (m *machine) Late(t *rapid.T) {
 	if h.state != "live" {
 		expect = errGone
 	}
-	_, err := m.pool.store.lease(t.Context(), id, h.seq-1, 1, modelRoles[0])
+	_, err := m.pool.store.lease(t.Context(), id, "name", h.seq-1, 1, 0, modelRoles[0], 0)
 	want(t, "a late lease", err, expect)
-	_, err = m.pool.store.release(t.Context(), id, h.seq-1, 0, []release{{id: "1", role: "student", token: h.held["1"]}})
+	_, err = m.pool.store.release(t.Context(), id, "name", h.seq-1, Settings{}, []release{{id: "1", role: "student", token: h.held["1"]}})
 	want(t, "a late release", err, expect)
 }
 
 // Pass lets time pass; on a real server, it makes a holder expire.
 func (m *machine) Pass(t *rapid.T) {
 	if m.clock.now != nil {
-		m.clock.add(time.Duration(rapid.IntRange(1, 700).Draw(t, "ms")) * time.Millisecond)
+		m.clock.add(time.Duration(rapid.SampledFrom([]int{1, 100, 300, 700, 1300}).Draw(t, "ms")) * time.Millisecond)
 		return
 	}
 	id, h := m.pick(t)
@@ -356,11 +479,11 @@ func (m *machine) expire(t *rapid.T, id string, h *modelHolder) {
 	switch {
 	case m.clock.now != nil:
 		m.clock.add(m.pool.settings.LeaseTTL + m.pool.settings.LockDelay + time.Millisecond)
-	case h.state == "live":
+	case h.state == "live", h.state == "revoked":
 		if err := m.rdb.ZAdd(t.Context(), m.pool.store.keys.holders(), redis.Z{Score: 7, Member: id}).Err(); err != nil {
 			t.Fatal(err)
 		}
-		h.expires = 0
+		h.expires, h.until = 0, 0
 	}
 }
 
@@ -379,7 +502,7 @@ func (m *machine) back(t *rapid.T, id string, h *modelHolder, moved, left int, r
 			continue
 		}
 		delete(h.held, account)
-		m.free[account] = m.readyAt()
+		m.givenBack(account)
 		c := m.counts[m.role[account]]
 		c.Leased--
 		if reclaimed {
@@ -390,6 +513,9 @@ func (m *machine) back(t *rapid.T, id string, h *modelHolder, moved, left int, r
 	}
 	if left == 0 {
 		h.state = "gone"
+		for _, role := range modelRoles {
+			delete(m.want[role], id)
+		}
 	}
 }
 
@@ -405,7 +531,8 @@ func (m *machine) Reclaim(t *rapid.T) {
 	}
 	seen := fmt.Sprintf("%.0f", score)
 	missed := rapid.IntRange(0, 3).Draw(t, "missed") == 0
-	if missed && h.state == "live" {
+	live := h.state == "live" || h.state == "revoked"
+	if missed && live {
 		seen = fmt.Sprintf("%.0f", score-1) // it was renewed since
 	}
 	moved, left, err := m.pool.store.close(t.Context(), id, seen, m.pool.settings,
@@ -417,11 +544,11 @@ func (m *machine) Reclaim(t *rapid.T) {
 	switch {
 	case h.state == "gone":
 		want(t, "reclaim a holder that is gone", err, errGone)
-	case h.state == "live" && (missed || !over):
+	case live && (missed || !over):
 		want(t, "reclaim a live holder", err, errLive)
 	default:
 		want(t, "reclaim", err, nil)
-		if h.state == "live" {
+		if live {
 			h.state = "dead"
 		}
 		m.back(t, id, h, moved, left, h.state == "dead")
@@ -437,9 +564,11 @@ func (m *machine) Close(t *rapid.T) {
 		return
 	}
 	want(t, "close", err, nil)
-	if h.state == "live" {
+	if h.state == "live" || h.state == "revoked" {
 		h.state = "closing"
 	}
+	h.ended = true
+	h.gone()
 	m.back(t, id, h, moved, left, h.state == "dead")
 }
 
@@ -458,9 +587,12 @@ func (m *machine) Retire(t *rapid.T) {
 		t.Skip("rarely")
 	}
 	role := rapid.SampledFrom(modelRoles).Draw(t, "role")
-	if _, err := m.pool.Retire(t.Context(), role, 1); err != nil {
-		t.Fatal(err)
+	_, err := m.pool.Retire(t.Context(), role, 1)
+	if m.isFrozen() {
+		want(t, "retire while frozen", err, ErrFrozen)
+		return
 	}
+	want(t, "retire", err, nil)
 	ids, err := m.rdb.HKeys(t.Context(), m.pool.store.keys.retired()).Result()
 	if err != nil {
 		t.Fatal(err)
@@ -478,12 +610,191 @@ func (m *machine) Retire(t *rapid.T) {
 	}
 }
 
-// Check compares all of Redis with all of the model.
-func (m *machine) Check(t *rapid.T) {
-	if err := m.pool.Audit(t.Context()); err != nil {
-		t.Fatalf("audit: %v", err)
+// Revoke takes a registration away from outside.
+func (m *machine) Revoke(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "rarely") > 0 {
+		t.Skip("rarely")
+	}
+	id, h := m.pick(t)
+	err := m.pool.store.revoke(t.Context(), id)
+	if h.state != "live" {
+		want(t, "revoke a holder that is "+h.state, err, errGone)
+		return
+	}
+	want(t, "revoke", err, nil)
+	h.state = "revoked"
+}
+
+// Save notes what Redis has, for a crash to come.
+func (m *machine) Save(t *rapid.T) {
+	s := m.pool.store
+	keys := []string{
+		s.keys.gen(), s.keys.records(), s.keys.index(), s.keys.ids(), s.keys.token(), s.keys.roles(), s.keys.holders(),
+		s.keys.quarantined(), s.keys.reasons(), s.keys.retired(), s.keys.uses(),
+	}
+	keys = append(keys, s.keys.ofRoles(modelRoles)...)
+	for id := range 6 {
+		keys = append(keys, s.keys.holder("holder-"+strconv.Itoa(id)), s.keys.held("holder-"+strconv.Itoa(id)))
+	}
+	w := &world{
+		free: maps.Clone(m.free), retired: maps.Clone(m.retired), bad: maps.Clone(m.bad), uses: maps.Clone(m.uses),
+		counts: map[string]*RoleStats{}, want: map[string]map[string]int64{}, holders: map[string]modelHolder{},
+		redis: snapshot(t, m.rdb, true, keys),
+	}
+	for _, role := range modelRoles {
+		c := *m.counts[role]
+		w.counts[role], w.want[role] = &c, maps.Clone(m.want[role])
 	}
 	for id, h := range m.holders {
+		saved := *h
+		saved.held = maps.Clone(h.held)
+		w.holders[id] = saved
+	}
+	m.saved = w
+}
+
+// Crash puts Redis back to what was saved, as another process.
+func (m *machine) Crash(t *rapid.T) {
+	w := m.saved
+	if w == nil {
+		t.Skip("nothing saved")
+	}
+	m.saved = nil
+	w.redis(t)
+	if err := m.rdb.HSet(t.Context(), m.pool.store.keys.gen(), "run", "before").Err(); err != nil {
+		t.Fatal(err)
+	}
+	m.free, m.retired, m.bad, m.uses, m.counts, m.want = w.free, w.retired, w.bad, w.uses, w.counts, w.want
+	for id, h := range m.holders {
+		saved, known := w.holders[id]
+		if !known {
+			saved = modelHolder{state: "gone", held: map[string]int64{}}
+		}
+		h.state, h.expires, h.seq, h.held = saved.state, saved.expires, saved.seq, saved.held
+		h.again = func(*rapid.T) {}
+	}
+	// The freeze begins with the first call.
+	left, err := m.pool.Frozen(t.Context())
+	settings := m.pool.settings
+	whole := settings.LeaseTTL + settings.LockDelay + settings.ReplicaLag
+	if err != nil || left <= 0 || left > whole || m.clock.now != nil && left != whole {
+		t.Fatalf("frozen for %v, %v; want %v", left, err, whole)
+	}
+	m.frozen = 1
+	if m.clock.now != nil {
+		m.frozen = m.ms() + whole.Milliseconds()
+	}
+}
+
+// Outage loses the last calls of some holders, and perhaps lets the freeze pass
+// before one of them is heard of again.
+func (m *machine) Outage(t *rapid.T) {
+	m.Save(t)
+	for range rapid.IntRange(1, 3).Draw(t, "calls that are lost") {
+		m.Lease(t)
+	}
+	m.Crash(t)
+	if rapid.Bool().Draw(t, "late") {
+		if m.clock.now != nil {
+			m.clock.add(1300 * time.Millisecond)
+		} else {
+			m.Thaw(t)
+		}
+	}
+	m.Resync(t)
+}
+
+// Thaw ends a freeze on a real server, where it does not end by waiting. Those
+// that have not renewed since the crash have fenced themselves by then.
+func (m *machine) Thaw(t *rapid.T) {
+	if m.clock.now != nil || m.frozen == 0 {
+		t.Skip("not frozen, or by the clock")
+	}
+	if err := m.rdb.HSet(t.Context(), m.pool.store.keys.gen(), "frozen", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	m.frozen = 0
+	for _, h := range m.holders {
+		if h.state != "live" || h.seq < h.answered {
+			h.until = 0
+		}
+	}
+}
+
+// Resync lets a holder say what it holds, whether that is called for or not.
+func (m *machine) Resync(t *rapid.T) {
+	id, h := m.caller(t)
+	var holds, not []release
+	for account, token := range h.own {
+		holds = append(holds, release{id: account, role: m.role[account], token: token})
+	}
+	for account, token := range h.held {
+		if _, own := h.own[account]; !own {
+			not = append(not, release{id: account, role: m.role[account], token: token})
+		}
+	}
+	part := rapid.IntRange(0, len(holds)).Draw(t, "first part")
+	lost, err := m.pool.store.resync(t.Context(), id, "name", h.answered, false, m.pool.settings, holds[:part], nil)
+	if h.state != "live" {
+		want(t, "resync of a holder that is "+h.state, err, errGone)
+		h.gone()
+		return
+	}
+	want(t, "resync", err, nil)
+	more, err := m.pool.store.resync(t.Context(), id, "name", h.answered, true, m.pool.settings, holds[part:], not)
+	want(t, "the rest of resync", err, nil)
+	lost = append(lost, more...)
+
+	var expect []string
+	for account, token := range h.own {
+		_, held := h.held[account]
+		_, free := m.free[account]
+		c := m.counts[m.role[account]]
+		switch {
+		case held:
+			h.held[account] = token
+		case free && m.isFrozen():
+			delete(m.free, account)
+			h.held[account] = token
+			c.Leased++
+			c.Leases++
+		default:
+			expect = append(expect, account)
+		}
+	}
+	for _, r := range not {
+		delete(h.held, r.id)
+		m.givenBack(r.id)
+		m.counts[r.role].Leased--
+		m.counts[r.role].Releases++
+	}
+	slices.Sort(lost)
+	slices.Sort(expect)
+	if !slices.Equal(lost, expect) {
+		t.Fatalf("lost: got %v, want %v", lost, expect)
+	}
+	for _, account := range lost {
+		delete(h.own, account)
+	}
+	h.seq = h.answered
+	h.again = func(*rapid.T) {}
+}
+
+// Check compares all of Redis with all of the model.
+func (m *machine) Check(t *rapid.T) {
+	if report, err := m.pool.Audit(t.Context()); err != nil || report.Found > 0 {
+		t.Fatalf("audit: %q, %v", report.Problems, err)
+	}
+	users := map[string]string{}
+	for id, h := range m.holders {
+		if m.trusts(h) {
+			for account := range h.own {
+				if other := users[account]; other != "" {
+					t.Fatalf("account %s is used by %s and by %s", account, other, id)
+				}
+				users[account] = id
+			}
+		}
 		got, err := m.rdb.HGetAll(t.Context(), m.pool.store.keys.held(id)).Result()
 		if err != nil {
 			t.Fatal(err)
@@ -502,7 +813,10 @@ func (m *machine) Check(t *rapid.T) {
 	}
 	for _, got := range stats {
 		expect := *m.counts[got.Role]
-		expect.Known = 4
+		expect.Known, expect.Created = 4, 4
+		for _, n := range m.want[got.Role] {
+			expect.Waiting += n
+		}
 		for id, at := range m.free {
 			switch {
 			case m.role[id] != got.Role:
@@ -536,19 +850,23 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"": m.Check, "open": m.Open, "open twice": m.OpenTwice, "renew": m.Renew, "lease": m.Lease, "lease more": m.Lease,
 		"release": m.Release, "again": m.Again, "late": m.Late, "pass": m.Pass, "reclaim": m.Reclaim, "close": m.Close,
-		"close blind": m.CloseBlind, "retire": m.Retire,
+		"close blind": m.CloseBlind, "retire": m.Retire, "revoke": m.Revoke,
+		"save": m.Save, "crash": m.Crash, "thaw": m.Thaw, "resync": m.Resync, "outage": m.Outage,
 	}
 }
 
 func TestScriptsKeepToTheModel(t *testing.T) {
 	t.Parallel()
-	t.Run("redis", func(t *testing.T) {
-		t.Parallel()
-		rdb, _ := redistest.Real(t)
-		rapid.Check(t, func(t *rapid.T) {
-			t.Repeat(newMachine(t, rdb, clock{}).actions())
+	real := map[string]func(testing.TB) (redis.UniversalClient, string){"redis": redistest.Real, "cluster": redistest.Cluster}
+	for name, server := range real {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb, _ := server(t)
+			rapid.Check(t, func(t *rapid.T) {
+				t.Repeat(newMachine(t, rdb, clock{}).actions())
+			})
 		})
-	})
+	}
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		server, rdb, _ := redistest.Piped(t)
@@ -562,4 +880,72 @@ func TestScriptsKeepToTheModel(t *testing.T) {
 			t.Repeat(newMachine(t, rdb, c).actions())
 		})
 	})
+}
+
+// tester is a *testing.T or a *rapid.T.
+type tester interface {
+	Context() context.Context
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+// snapshot returns what puts the keys back to what they are now, one by one when
+// nobody else looks.
+func snapshot(t tester, rdb redis.UniversalClient, alone bool, keys []string) func(tester) {
+	ctx := t.Context()
+	var steps []func(context.Context, redis.Cmdable) error
+	for _, key := range keys {
+		kind, err := rdb.Type(ctx, key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var put func(context.Context, redis.Cmdable) error
+		switch kind {
+		case "hash":
+			var all map[string]string
+			all, err = rdb.HGetAll(ctx, key).Result()
+			put = func(ctx context.Context, c redis.Cmdable) error { return c.HSet(ctx, key, all).Err() }
+		case "zset":
+			var all []redis.Z
+			all, err = rdb.ZRangeWithScores(ctx, key, 0, -1).Result()
+			put = func(ctx context.Context, c redis.Cmdable) error { return c.ZAdd(ctx, key, all...).Err() }
+		case "set":
+			var all []string
+			all, err = rdb.SMembers(ctx, key).Result()
+			put = func(ctx context.Context, c redis.Cmdable) error { return c.SAdd(ctx, key, all).Err() }
+		case "string":
+			var text string
+			text, err = rdb.Get(ctx, key).Result()
+			put = func(ctx context.Context, c redis.Cmdable) error { return c.Set(ctx, key, text, 0).Err() }
+		case "none":
+			continue
+		}
+		if err != nil || put == nil {
+			t.Fatalf("read %s of type %s: %v", key, kind, err)
+		}
+		steps = append(steps, put)
+	}
+	put := func(ctx context.Context, c redis.Cmdable) error {
+		if err := c.Del(ctx, keys...).Err(); err != nil {
+			return err
+		}
+		for _, put := range steps {
+			if err := put(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return func(t tester) {
+		var err error
+		if alone {
+			err = put(t.Context(), rdb) // a pipe would block on more than one command
+		} else {
+			// At once, or somebody would find no pool.
+			_, err = rdb.TxPipelined(t.Context(), func(p redis.Pipeliner) error { return put(t.Context(), p) })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -63,7 +63,7 @@ func TestNothingIsHandedOutAfterThePause(t *testing.T) {
 	if w.lease != nil || q.waiting.Len() != 1 || h.State() != Suspended {
 		t.Fatalf("got lease %v, %d waiting, state %v; want none, one, suspended", w.lease, q.waiting.Len(), h.State())
 	}
-	if len(h.releases) != 1 || h.releases[0] != (release{id: "2", role: "student", token: 7}) {
+	if len(h.releases) != 1 || h.releases[0] != (release{id: "2", role: "student", token: 7, unused: true}) {
 		t.Fatalf("to be given back: %+v; want account 2", h.releases)
 	}
 }

@@ -23,6 +23,9 @@ type Config struct {
 	Namespace string
 	// Name is the pool's name; see keyspace.Check for what it may contain.
 	Name string
+	// Keys encrypts the records of accounts in Redis; they are not encrypted
+	// when it is nil.
+	Keys *Keyring
 	// Log is where the pool tells what happens to it; nowhere when nil. No
 	// password reaches it.
 	Log *zap.Logger
@@ -59,7 +62,8 @@ type Pool struct {
 }
 
 // Create makes the pool, or opens it when it is there with the same settings.
-// Otherwise the error wraps ErrSettings and names both, ErrVersion or ErrRedis.
+// Otherwise the error wraps ErrSettings and names both, ErrVersion, ErrKey or
+// ErrRedis.
 func Create(ctx context.Context, config Config, settings Settings) (*Pool, error) {
 	settings = settings.withDefaults()
 	if err := errors.Join(config.validate(), settings.validate()); err != nil {
@@ -74,11 +78,14 @@ func Create(ctx context.Context, config Config, settings Settings) (*Pool, error
 	if p.settings != settings {
 		return nil, fmt.Errorf("create pool %q: %w: it has %v; asked for %v", config.Name, ErrSettings, p.settings, settings)
 	}
+	if err := p.store.setKey(ctx, false); err != nil {
+		return nil, fmt.Errorf("create pool %q: %w", config.Name, err)
+	}
 	return p, nil
 }
 
 // Open opens a pool that is there, with the settings it was made with. The
-// error wraps ErrNoPool, ErrVersion or ErrRedis.
+// error wraps ErrNoPool, ErrVersion, ErrKey or ErrRedis.
 func Open(ctx context.Context, config Config) (*Pool, error) {
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("open pool %q: %w", config.Name, err)
@@ -102,7 +109,14 @@ func open(ctx context.Context, config Config, find func(store) (generation, erro
 	if g.schema != schema {
 		return nil, fmt.Errorf("%w: its schema is %s; this one's is %s", ErrVersion, g.schema, schema)
 	}
-	s.id = g.id
+	s.id, s.codec = g.id, codec{keys: config.Keys, pool: g.id}
+	// Scripts may be refused what this connection is not.
+	if _, _, err := s.stats(ctx, nil); err != nil {
+		return nil, err
+	}
+	if err := s.checkKey(ctx); err != nil {
+		return nil, err
+	}
 	log := config.Log
 	if log == nil {
 		log = zap.NewNop()
@@ -147,30 +161,6 @@ func (p *Pool) destroy(ctx context.Context) error {
 		holders[i] = z.Member.(string)
 	}
 	return p.store.destroy(ctx, roles, holders)
-}
-
-// RoleStats counts the accounts of one role at one moment, and what has been
-// done with them since the pool was made.
-type RoleStats struct {
-	Role string
-	// Known is the sum of the five that follow it.
-	Known, Available, Leased, Resting, Quarantined, Retired int64
-	// Leases and Releases count accounts leased, and given back by their
-	// holder; Reclaimed those taken back from dead holders.
-	Leases, Releases, Reclaimed int64
-	// PeakLeased is the most that were leased at once.
-	PeakLeased int64
-}
-
-// Stats counts the accounts of every role, sorted by role. All counts are of
-// the same moment.
-func (p *Pool) Stats(ctx context.Context) ([]RoleStats, error) {
-	roles, err := p.store.roles(ctx)
-	if err != nil {
-		return nil, p.wrap("count accounts", err)
-	}
-	all, err := p.store.stats(ctx, roles)
-	return all, p.wrap("count accounts", err)
 }
 
 // wrap names the operation and the pool of an error; nil stays nil.

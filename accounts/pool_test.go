@@ -198,6 +198,16 @@ func TestProvisioning(t *testing.T) {
 				t.Fatalf("intend: got %d, %v; want %d", added, err, want)
 			}
 		}
+		confirm := func(want int, usernames ...string) {
+			t.Helper()
+			var all []accounts.Account
+			for _, name := range usernames {
+				all = append(all, accounts.Account{Username: name})
+			}
+			if confirmed, err := p.Confirm(ctx, all); err != nil || confirmed != want {
+				t.Fatalf("confirm: got %d, %v; want %d", confirmed, err, want)
+			}
+		}
 		intents := func(want ...string) {
 			t.Helper()
 			all, err := p.Intents(ctx, 100)
@@ -220,13 +230,13 @@ func TestProvisioning(t *testing.T) {
 			t.Fatalf("stats before confirming: got %+v, %v; want none", all, err)
 		}
 
-		for range 2 { // the second time changes nothing
-			if err := p.Confirm(ctx, []string{"a", "b", "a", "nobody"}); err != nil {
-				t.Fatal(err)
-			}
+		for _, want := range []int{2, 0} { // the second time changes nothing
+			confirm(want, "a", "b", "a", "nobody")
 			intents("c", "d")
 			got, err := p.Stats(ctx)
-			want := []accounts.RoleStats{{Role: "proctor", Known: 1, Available: 1}, {Role: "student", Known: 1, Available: 1}}
+			want := []accounts.RoleStats{
+				{Role: "proctor", Known: 1, Available: 1, Created: 1}, {Role: "student", Known: 1, Available: 1, Created: 1},
+			}
 			if err != nil || !slices.Equal(got, want) {
 				t.Fatalf("stats: got %+v, %v; want %+v", got, err, want)
 			}
@@ -235,9 +245,7 @@ func TestProvisioning(t *testing.T) {
 		if err := p.Drop(ctx, []string{"c", "nobody"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Confirm(ctx, []string{"c", "d"}); err != nil {
-			t.Fatal(err)
-		}
+		confirm(1, "c", "d")
 		intents()
 		audit(t, p)
 
@@ -265,9 +273,7 @@ func TestProvisioning(t *testing.T) {
 			t.Fatalf("retired: got %v, %v; want d", names(all), err)
 		}
 		intend(1, account("a", "student")) // forgotten, so it is new
-		if err := p.Confirm(ctx, []string{"a"}); err != nil {
-			t.Fatal(err)
-		}
+		confirm(1, "a")
 		if got, err := p.Retired(ctx, 100); err != nil || len(got) != 1 {
 			t.Fatalf("a new account of a forgotten name is retired: %v, %v", names(got), err)
 		}
@@ -314,7 +320,7 @@ func TestRolesAreLimited(t *testing.T) {
 		if _, err := p.Intend(t.Context(), []accounts.Account{{Username: "u", Role: "one-more"}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Confirm(t.Context(), []string{"u"}); !errors.Is(err, accounts.ErrRoles) {
+		if _, err := p.Confirm(t.Context(), []accounts.Account{{Username: "u"}}); !errors.Is(err, accounts.ErrRoles) {
 			t.Fatalf("the 65th role: got %v, want ErrRoles", err)
 		}
 		fill(t, p, "role-63", 1) // its username is known: nothing to do, no error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,9 +34,16 @@ func NewReclaimer(p *Pool) *Reclaimer {
 }
 
 // Run makes a pass every 500 ms, or every tenth of the lease TTL if that is
-// less, until ctx ends; then it returns nil. A pass that fails is logged, not
+// less, and sweeps the pool beside that, until ctx ends; then it returns nil. A
+// pass that fails is logged, not
 // fatal, unless the pool is gone: then the error wraps ErrNoPool.
 func (r *Reclaimer) Run(ctx context.Context) error {
+	// Beside the passes: a long sweep must not keep them apart.
+	sweeping, stop := context.WithCancel(ctx)
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() { r.pool.sweepOn(sweeping) })
+	defer sweeper.Wait()
+	defer stop()
 	ticker := time.NewTicker(r.pool.settings.pass())
 	defer ticker.Stop()
 	failing := false

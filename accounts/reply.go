@@ -91,19 +91,22 @@ func decodeGeneration(got []any) (generation, error) {
 	}
 	ms := func() time.Duration { return time.Duration(r.decimal()) * time.Millisecond }
 	g.id = r.text()
-	g.settings = Settings{LeaseTTL: ms(), LockDelay: ms(), Rest: ms()}
+	g.settings = Settings{LeaseTTL: ms(), LockDelay: ms(), Rest: ms(), MaxUses: int(r.decimal()), MaxAge: ms(), ReplicaLag: ms()}
 	return g, r.err
 }
 
-// decodeGrant decodes the answer to a lease call for n accounts.
-func decodeGrant(got []any, n int) (grant, error) {
+// decodeGrant decodes the answer to a lease call for n accounts. A record that
+// needs a missing key is the process's mistake, not the account's: it is an error.
+func decodeGrant(c codec, got []any, n int) (grant, error) {
 	r := reply{rest: got}
-	if err := r.status(); err != nil {
+	err := r.status()
+	frozen := errors.Is(err, ErrFrozen)
+	if err != nil && !frozen {
 		return grant{}, err
 	}
 	token, ids, records := r.decimal(), r.texts(), r.list()
 	g := grant{wait: time.Duration(r.number()) * time.Millisecond, resting: r.number(),
-		leased: r.number(), quarantined: r.number(), retired: r.number()}
+		leased: r.number(), quarantined: r.number(), retired: r.number(), frozen: frozen, most: r.heldBy()}
 	if r.err == nil && len(records) != len(ids) {
 		r.err = fmt.Errorf("%w: %d records of %d accounts", errReply, len(records), len(ids))
 	}
@@ -111,9 +114,13 @@ func decodeGrant(got []any, n int) (grant, error) {
 		return grant{}, r.err
 	}
 	g.short = len(ids) < n
+	g.accounts = make([]Leased, 0, len(ids))
 	for i, id := range ids {
 		text, _ := records[i].(string)
-		account, err := decode(id, text)
+		account, err := c.decode(id, text)
+		if errors.Is(err, ErrKey) {
+			return grant{}, err
+		}
 		if err != nil {
 			g.unreadable = append(g.unreadable, id)
 			continue
@@ -124,23 +131,43 @@ func decodeGrant(got []any, n int) (grant, error) {
 	return g, nil
 }
 
+// heldBy reads a list of names and numbers.
+func (r *reply) heldBy() []HeldBy {
+	texts := r.texts()
+	var all []HeldBy
+	for i := 0; i+1 < len(texts); i += 2 {
+		n, err := strconv.ParseFloat(texts[i+1], 64)
+		if err != nil {
+			r.err = fmt.Errorf("%w: not a number", errReply)
+			return nil
+		}
+		all = append(all, HeldBy{Name: texts[i], Accounts: int64(n)})
+	}
+	return all
+}
+
 // decodeStats decodes the answer to a stats call for the roles.
-func decodeStats(got []any, roles []string) ([]RoleStats, error) {
+func decodeStats(got []any, roles []string) ([]RoleStats, time.Duration, error) {
 	r := reply{rest: got}
 	if err := r.status(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	frozen := time.Duration(r.number()) * time.Millisecond
 	all := make([]RoleStats, 0, len(roles))
 	for _, role := range roles {
 		inner := reply{rest: r.list(), err: r.err}
-		s := RoleStats{Role: role, Available: inner.number(), Resting: inner.number(), Leased: inner.number(),
-			Quarantined: inner.number(), Retired: inner.number(), Leases: inner.number(), Releases: inner.number(),
-			Reclaimed: inner.number(), PeakLeased: inner.number()}
+		s := RoleStats{Role: role, Available: inner.number(), Resting: inner.number(), Waiting: inner.number(),
+			Leased: inner.number(), Quarantined: inner.number(), Retired: inner.number(), Leases: inner.number(),
+			Releases: inner.number(), Reclaimed: inner.number(), PeakLeased: inner.number(),
+			Created: inner.number(), Failed: inner.number()}
+		for i := range s.Waits {
+			s.Waits[i] = inner.number()
+		}
 		if r.err = inner.err; r.err != nil {
-			return nil, r.err
+			return nil, 0, r.err
 		}
 		s.Known = s.Available + s.Resting + s.Leased + s.Quarantined + s.Retired
 		all = append(all, s)
 	}
-	return all, r.err
+	return all, frozen, r.err
 }

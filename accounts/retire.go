@@ -11,7 +11,8 @@ import (
 
 // Retire retires up to n accounts of the role, or of every role when it is "",
 // and returns how many. Only accounts that are available or resting retire,
-// those first that have been so longest.
+// those first that have been so longest. The error wraps ErrFrozen while the pool
+// is frozen, as it does for all that takes accounts away.
 func (p *Pool) Retire(ctx context.Context, role string, n int) (retired int, err error) {
 	roles := []string{role}
 	if role == "" {
@@ -44,22 +45,23 @@ func (p *Pool) RetireQuarantined(ctx context.Context, n int) (retired int, err e
 		if err != nil {
 			return retired, p.wrap("retire quarantined accounts", err)
 		}
-		byRole := map[string][]string{}
-		for _, a := range quarantined {
-			byRole[a.Role] = append(byRole[a.Role], a.ID)
-		}
+		byRole := named(quarantined)
 		moved := 0
 		for _, role := range slices.Sorted(maps.Keys(byRole)) {
-			k, err := p.store.retireQuarantined(ctx, role, byRole[role])
+			places, err := p.store.retireThese(ctx, role, byRole[role], true)
 			if err != nil {
 				return retired, p.wrap("retire quarantined accounts", err)
 			}
-			moved += k
+			for _, place := range places {
+				if place == placeDone {
+					moved++
+					retired++
+				}
+			}
 		}
 		if moved == 0 {
 			break
 		}
-		retired += moved
 	}
 	return retired, nil
 }
@@ -82,10 +84,7 @@ func (p *Pool) Forget(ctx context.Context, ids []string) error {
 		if err != nil {
 			return p.wrap("forget accounts", err)
 		}
-		byRole := map[string][]pair{}
-		for _, a := range accounts {
-			byRole[a.Role] = append(byRole[a.Role], pair{a.ID, a.Username})
-		}
+		byRole := named(accounts)
 		for _, role := range slices.Sorted(maps.Keys(byRole)) {
 			if _, err := p.store.forget(ctx, role, byRole[role]); err != nil {
 				return p.wrap("forget accounts", err)
@@ -93,4 +92,13 @@ func (p *Pool) Forget(ctx context.Context, ids []string) error {
 		}
 	}
 	return nil
+}
+
+// named returns the ids and usernames of accounts, by role.
+func named(accounts []Account) map[string][]pair {
+	byRole := map[string][]pair{}
+	for _, a := range accounts {
+		byRole[a.Role] = append(byRole[a.Role], pair{a.ID, a.Username})
+	}
+	return byRole
 }

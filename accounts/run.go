@@ -21,9 +21,10 @@ const (
 // call is one call that changes something: a lease, or the release of what is
 // in releases. It keeps its number until Redis has answered.
 type call struct {
-	seq      int64
-	role     string
-	n        int
+	seq  int64
+	role string
+	// n accounts are waited for, extra ones are welcome.
+	n, extra int
 	releases []release
 }
 
@@ -32,6 +33,11 @@ type runner struct {
 	h       *Holder
 	seq     int64
 	pending *call // sent, or about to be, and not yet answered
+	// behind tells that Redis has lost writes and has not been told yet what is
+	// held here.
+	behind bool
+	// told is the number of the last waits that were told.
+	told int64
 	// renewAt is when the next renewal is due.
 	renewAt time.Time
 	// Until retryAt nothing is sent, because Redis has not answered; backoff
@@ -46,7 +52,8 @@ type runner struct {
 // everything held is given back and the registration is closed, within two
 // seconds; then Run returns nil. What could not be given back in that time
 // comes back as after a crash. Run returns an error that wraps ErrNoPool when
-// the pool is not there any more. It can be called once.
+// the pool is not there any more, or ErrKey when its records are encrypted with
+// a key that the pool was not opened with. It can be called once.
 func (h *Holder) Run(ctx context.Context) error {
 	if h.started.Swap(true) {
 		return h.pool.wrap("run holder", errors.New("it runs already, or has ended"))
@@ -70,7 +77,7 @@ func (r *runner) loop(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		wait, err := r.step(ctx)
-		if errors.Is(err, ErrNoPool) {
+		if errors.Is(err, ErrNoPool) || errors.Is(err, ErrKey) {
 			return err
 		}
 		if wait <= 0 {
@@ -95,10 +102,21 @@ func (r *runner) step(ctx context.Context) (wait time.Duration, err error) {
 	switch state := r.h.State(); {
 	case state == Lost:
 		return 0, r.answered(r.register(ctx))
+	case r.behind:
+		err := r.resync(ctx)
+		r.behind = err != nil
+		r.renewAt = time.Time{} // the trust waits for it
+		return 0, r.answered(err)
 	case state == Suspended, !now.Before(r.renewAt):
 		return 0, r.answered(r.renew(ctx))
 	}
 	if r.pending == nil {
+		if waits := r.h.takeWaits(now, false); waits != nil {
+			return 0, r.answered(r.tell(ctx, waits))
+		}
+		if roles := r.h.unwanted(); roles != nil {
+			return 0, r.answered(r.unwant(ctx, roles))
+		}
 		if r.pending, wait = r.h.nextCall(now); r.pending == nil {
 			return min(wait, r.renewAt.Sub(now)), nil
 		}
@@ -114,12 +132,12 @@ func (r *runner) answered(err error) error {
 	switch {
 	case err == nil:
 		if r.backoff > 0 {
-			r.h.log.Info("the pool answers again")
+			r.h.log.Info("the pool can be used again")
 		}
 		r.backoff, r.retryAt = 0, time.Time{}
 	case !errors.Is(err, ErrNoPool):
 		if r.backoff == 0 && !errors.Is(err, context.Canceled) {
-			r.h.log.Warn("the pool does not answer", zap.Error(err))
+			r.h.log.Warn("the pool cannot be used just now", zap.Error(err))
 		}
 		// The next wait, with jitter: all workers lose Redis at the same time.
 		r.backoff = min(max(2*r.backoff, shortestWait), longestWait, settings.LeaseTTL/10)
@@ -134,7 +152,7 @@ func (r *runner) register(ctx context.Context) error {
 	if err := r.h.open(ctx); err != nil {
 		return fmt.Errorf("register anew: %w", err)
 	}
-	r.seq = 0
+	r.seq, r.told, r.behind = 0, 0, false
 	r.h.log.Info("registered anew")
 	return nil
 }
@@ -145,9 +163,13 @@ func (r *runner) renew(ctx context.Context) error {
 	defer cancel()
 	// Before sending, not when the answer comes: Redis counts from in between.
 	sent := time.Now()
-	err := h.pool.store.renew(ctx, h.id, settings.LeaseTTL)
-	if errors.Is(err, errGone) {
+	err := h.pool.store.renew(ctx, h.id, settings.LeaseTTL, r.answeredSeq())
+	switch {
+	case errors.Is(err, errGone):
 		r.lost(err)
+		return nil
+	case errors.Is(err, errResync):
+		r.behind = true
 		return nil
 	}
 	if err != nil {
@@ -165,6 +187,47 @@ func (r *runner) renew(ctx context.Context) error {
 	return nil
 }
 
+// answeredSeq is the number of the last call that Redis has answered.
+func (r *runner) answeredSeq() int64 {
+	if r.pending != nil {
+		return r.seq - 1
+	}
+	return r.seq
+}
+
+// tell tells how long accounts were waited for. What cannot be told is dropped
+// when the registration is lost.
+func (r *runner) tell(ctx context.Context, waits []waited) error {
+	ctx, cancel := context.WithTimeout(ctx, r.h.pool.settings.callTimeout())
+	defer cancel()
+	err := r.h.pool.store.tell(ctx, r.h.id, r.told+1, waits)
+	switch {
+	case errors.Is(err, errGone):
+		r.lost(err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("tell waits: %w", err)
+	}
+	r.told++
+	r.h.toldWaits()
+	return nil
+}
+
+// unwant tells that nobody here waits for the roles any more.
+func (r *runner) unwant(ctx context.Context, roles []string) error {
+	ctx, cancel := context.WithTimeout(ctx, r.h.pool.settings.callTimeout())
+	defer cancel()
+	if err := r.h.pool.store.unwant(ctx, r.h.id, roles); err != nil {
+		return fmt.Errorf("wait no longer: %w", err)
+	}
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	for _, role := range roles {
+		r.h.queue(role).wanted = false
+	}
+	return nil
+}
+
 // lost gives up everything that the registration held.
 func (r *runner) lost(cause error) {
 	r.pending = nil
@@ -172,11 +235,14 @@ func (r *runner) lost(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.log.Warn("the registration is lost", zap.Int("held", len(h.leases)), zap.Error(cause))
-	h.state, h.id, h.releases = Lost, "", nil
+	h.state, h.id, h.releases, h.telling = Lost, "", nil, nil
 	for l := range h.leases {
 		l.end(ErrLost)
 	}
 	clear(h.leases)
+	for _, q := range h.queues {
+		q.spare, q.wanted = nil, false
+	}
 }
 
 // send sends the pending call, for the first time or again.
@@ -188,14 +254,17 @@ func (r *runner) send(ctx context.Context) error {
 	var stale []string
 	var err error
 	if c.releases != nil {
-		stale, err = h.pool.store.release(ctx, h.id, c.seq, settings.Rest, c.releases)
+		stale, err = h.pool.store.release(ctx, h.id, h.name, c.seq, settings, c.releases)
 	} else {
-		got, err = h.pool.store.lease(ctx, h.id, c.seq, c.n, c.role)
+		got, err = h.pool.store.lease(ctx, h.id, h.name, c.seq, c.n, c.extra, c.role, settings.MaxAge)
 	}
 	switch {
 	case errors.Is(err, errExpired):
 		// It revives by renewing, or turns out to be gone.
 		r.renewAt = time.Time{}
+		return nil
+	case errors.Is(err, errResync):
+		r.behind = true
 		return nil
 	case errors.Is(err, errGone), errors.Is(err, errStale):
 		r.lost(err)

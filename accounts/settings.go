@@ -18,6 +18,17 @@ type Settings struct {
 	LockDelay time.Duration
 	// Rest is how long an account rests after each use; none when zero.
 	Rest time.Duration
+	// MaxUses is how often an account is used before it retires; without
+	// limit when zero. A use is a lease that its holder used, whatever came
+	// of it.
+	MaxUses int
+	// MaxAge is how long after it became known an account is leased for the
+	// last time; then it retires. Without limit when zero.
+	MaxAge time.Duration
+	// ReplicaLag is by how much a replica that may be promoted can be behind;
+	// nothing when zero. After Redis has restarted or failed over, nothing is
+	// leased for LeaseTTL + LockDelay + ReplicaLag.
+	ReplicaLag time.Duration
 }
 
 // Bounds of the settings. Below the shortest TTL a renewal's own timeout would
@@ -25,6 +36,8 @@ type Settings struct {
 const (
 	shortestTTL = 500 * time.Millisecond
 	longest     = 24 * time.Hour
+	oldest      = 10 * 365 * 24 * time.Hour
+	mostUses    = 1_000_000_000
 )
 
 func (s Settings) withDefaults() Settings {
@@ -51,12 +64,29 @@ func (s Settings) validate() error {
 	within("lease TTL", s.LeaseTTL, shortestTTL)
 	within("lock-delay", s.LockDelay, 0)
 	within("rest", s.Rest, 0)
+	within("replica lag", s.ReplicaLag, 0)
+	if s.MaxAge < 0 || s.MaxAge > oldest || s.MaxAge%time.Millisecond != 0 {
+		problems = append(problems, fmt.Errorf("max age %v: use whole milliseconds up to %v, or 0 for no limit", s.MaxAge, oldest))
+	}
+	if s.MaxUses < 0 || s.MaxUses > mostUses {
+		problems = append(problems, fmt.Errorf("max uses %d: use 1 to %d, or 0 for no limit", s.MaxUses, mostUses))
+	}
 	return errors.Join(problems...)
 }
 
 // String names all settings.
 func (s Settings) String() string {
-	return fmt.Sprintf("lease TTL %v, lock-delay %v, rest %v", s.LeaseTTL, s.LockDelay, s.Rest)
+	text := fmt.Sprintf("lease TTL %v, lock-delay %v, rest %v", s.LeaseTTL, s.LockDelay, s.Rest)
+	if s.MaxUses > 0 {
+		text += fmt.Sprintf(", max uses %d", s.MaxUses)
+	}
+	if s.MaxAge > 0 {
+		text += fmt.Sprintf(", max age %v", s.MaxAge)
+	}
+	if s.ReplicaLag > 0 {
+		text += fmt.Sprintf(", replica lag %v", s.ReplicaLag)
+	}
+	return text
 }
 
 // trust is how long a holder may trust its leases after it sent a renewal that

@@ -217,7 +217,7 @@ func TestReclaimsFromTheDeadInTime(t *testing.T) {
 		if got := stats(t, b.pool); got != want {
 			t.Fatalf("one second later: got %+v, want %+v", got, want)
 		}
-		if n, err := b.pool.Holders(context.Background()); err != nil || n != 0 {
+		if n, err := b.pool.Registrations(context.Background()); err != nil || n != 0 {
 			t.Fatalf("registrations left: %d, %v", n, err)
 		}
 		other, _ := register(t, b.pool)

@@ -4,23 +4,24 @@
 -- and it cannot be renewed. Until the last call the holder stays listed, with
 -- the score 0, so that any reclaimer can finish what another has begun.
 --
--- KEYS  1 gen  2 holders  3 h:<holder>  4 held:<holder>
---       5, 6 av:<role>, n:<role> of the first role, 7, 8 of the second, ...
+-- KEYS  1 gen  2 holders  3 h:<holder>  4 held:<holder>  5 uses  6 retired
+--       7.. av:<role>, n:<role>, by:<role>, want:<role> of the first role, of
+--       the second, ...
 -- ARGV  1 pool id  2 holder  3 the score that the reclaimer has seen, or ''
 --       when the holder closes itself  4 lock-delay ms  5 rest ms
---       6 batch (at most 1000)  7.. the roles
+--       6 most uses, 0 for no limit  7 batch (at most 1000)  8.. the roles
 -- Returns {status, moved, left}
 --   status   OK; NOPOOL; GONE closed already; LIVE renewed since it was seen, or
 --            not expired for as long as the lock-delay; ROLES an account has a
 --            role whose keys were not given
-if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'NOPOOL', 0, 0} end
+local status, now = enter()
+if status ~= 'OK' then return {status, 0, 0} end
 local score = redis.call('ZSCORE', KEYS[2], ARGV[2])
 if not score then return {'GONE', 0, 0} end
-local batch = tonumber(ARGV[6])
+local batch, most = tonumber(ARGV[7]), tonumber(ARGV[6])
 if batch < 1 or batch > 1000 then return redis.error_reply('ERR close: batch out of range') end
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local state = redis.call('HGET', KEYS[3], 'state')
+local h = redis.call('HMGET', KEYS[3], 'state', 'name')
+local state = h[1]
 local reclaims = ARGV[3] ~= ''
 local closes = state ~= 'closing' and state ~= 'dead'
 if reclaims and closes then
@@ -29,17 +30,36 @@ if reclaims and closes then
 end
 
 local number = {}
-for i = 7, #ARGV do number[ARGV[i]] = i - 6 end
+for i = 8, #ARGV do number[ARGV[i]] = i - 7 end
 local held = redis.call('HRANDFIELD', KEYS[4], batch, 'WITHVALUES')
-local ready = string.format('%.0f', now + tonumber(ARGV[5]))
-local ids, back = {}, {}
+local ids, names = {}, {}
 for i = 1, #held, 2 do
-  local role = number[string.match(held[i + 1], ' (.+)$')]
-  if not role then return {'ROLES', 0, 0} end
-  ids[#ids + 1] = held[i]
-  back[role] = back[role] or {}
-  table.insert(back[role], ready)
-  table.insert(back[role], held[i])
+  local role = string.match(held[i + 1], ' (.+)$')
+  if not number[role] then return {'ROLES', 0, 0} end
+  ids[#ids + 1], names[#names + 1] = held[i], role
+end
+
+local ready = string.format('%.0f', now + tonumber(ARGV[5]))
+local used = most > 0 and #ids > 0 and redis.call('HMGET', KEYS[5], unpack(ids))
+local uses, spent, back, given, retired = {}, {}, {}, {}, {}
+for i = 1, #ids do
+  local role, worn = number[names[i]], false
+  if used then
+    local count = tonumber(used[i] or '0') + 1
+    worn = count >= most
+    uses[#uses + 1] = ids[i]
+    uses[#uses + 1] = count
+  end
+  given[role] = (given[role] or 0) + 1
+  if worn then
+    retired[role] = (retired[role] or 0) + 1
+    spent[#spent + 1] = ids[i]
+    spent[#spent + 1] = names[i]
+  else
+    back[role] = back[role] or {}
+    table.insert(back[role], ready)
+    table.insert(back[role], ids[i])
+  end
 end
 
 if closes then
@@ -48,15 +68,24 @@ if closes then
   redis.call('ZADD', KEYS[2], 0, ARGV[2])
 end
 if #ids > 0 then redis.call('HDEL', KEYS[4], unpack(ids)) end
-for role, members in pairs(back) do
-  local av, n = KEYS[3 + 2 * role], KEYS[4 + 2 * role]
-  redis.call('ZADD', av, unpack(members))
-  redis.call('HINCRBY', n, 'leased', -#members / 2)
-  redis.call('HINCRBY', n, state == 'dead' and 'reclaimed' or 'releases', #members / 2)
+if #uses > 0 then redis.call('HSET', KEYS[5], unpack(uses)) end
+if #spent > 0 then redis.call('HSET', KEYS[6], unpack(spent)) end
+for role, members in pairs(back) do redis.call('ZADD', KEYS[3 + 4 * role], unpack(members)) end
+local member = ARGV[2] .. ' ' .. (h[2] or '')
+for role, n in pairs(given) do
+  local counts = KEYS[4 + 4 * role]
+  redis.call('HINCRBY', counts, 'leased', -n)
+  redis.call('HINCRBY', counts, state == 'dead' and 'reclaimed' or 'releases', n)
+  if retired[role] then redis.call('HINCRBY', counts, 'retired', retired[role]) end
+  redis.call('ZINCRBY', KEYS[5 + 4 * role], -n, member)
 end
 local left = redis.call('HLEN', KEYS[4])
 if left == 0 then
   redis.call('UNLINK', KEYS[3], KEYS[4])
   redis.call('ZREM', KEYS[2], ARGV[2])
+  for i = 8, #ARGV do
+    redis.call('ZREM', KEYS[5 + 4 * (i - 7)], member)
+    redis.call('HDEL', KEYS[6 + 4 * (i - 7)], ARGV[2])
+  end
 end
 return {'OK', #ids, left}

@@ -6,5 +6,5 @@
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return 'NOPOOL' end
 if redis.call('SCARD', KEYS[2]) ~= tonumber(ARGV[2]) then return 'AGAIN' end
 if redis.call('ZCARD', KEYS[3]) ~= tonumber(ARGV[3]) then return 'AGAIN' end
-for i = 1, #KEYS do redis.call('UNLINK', KEYS[i]) end
+for i = 1, #KEYS, 1000 do redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS))) end
 return 'OK'

@@ -1,19 +1,23 @@
 -- Counts the accounts of every role at one moment.
 --
--- KEYS  1 gen  2, 3 av:<role>, n:<role> of the first role, 4, 5 of the second, ...
--- ARGV  1 pool id
--- Returns {status, {available, resting, leased, quarantined, retired, leases,
---          releases, reclaimed, peak} of the first role, of the second, ...}
+-- KEYS  1 gen  2.. av:<role>, n:<role>, by:<role>, want:<role> of the first
+--       role, of the second, ...
+-- ARGV  1 pool id  2 number of buckets of the waits
+-- Returns {status, frozen ms, {available, resting, waiting, leased, quarantined,
+--          retired, leases, releases, reclaimed, peak, created, failed, then the
+--          waits by bucket} of the first role, of the second, ...}
 --   status   OK or NOPOOL
-if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'NOPOOL'} end
-local t = redis.call('TIME')
-local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
-local all = {'OK'}
-for i = 2, #KEYS, 2 do
-  local available = redis.call('ZCOUNT', KEYS[i], '-inf', now)
-  local role = {available, redis.call('ZCARD', KEYS[i]) - available}
-  local counts = redis.call('HMGET', KEYS[i + 1],
-    'leased', 'quarantined', 'retired', 'leases', 'releases', 'reclaimed', 'peak')
+local status, now, frozen = enter()
+if status ~= 'OK' then return {status} end
+local fields = {'leased', 'quarantined', 'retired', 'leases', 'releases', 'reclaimed', 'peak', 'created', 'failed'}
+for bucket = 0, tonumber(ARGV[2]) - 1 do fields[#fields + 1] = 'w' .. string.format('%.0f', bucket) end
+local all = {status, math.max(0, frozen - now)}
+for i = 2, #KEYS, 4 do
+  local available = redis.call('ZCOUNT', KEYS[i], '-inf', string.format('%.0f', now))
+  local waiting = 0
+  for _, n in ipairs(redis.call('HVALS', KEYS[i + 3])) do waiting = waiting + tonumber(n) end
+  local role = {available, redis.call('ZCARD', KEYS[i]) - available, waiting}
+  local counts = redis.call('HMGET', KEYS[i + 1], unpack(fields))
   for j = 1, #counts do role[#role + 1] = tonumber(counts[j] or '0') end
   all[#all + 1] = role
 end
