@@ -13,9 +13,11 @@ import (
 
 	"github.com/throng-load/throng/internal/coord"
 	"github.com/throng-load/throng/master/report"
+	"github.com/throng-load/throng/scenarios"
 )
 
-// checkAccounts refuses a run whose users could never all have an account.
+// checkAccounts refuses a run in which a role has no account at all, or the probe
+// too few to measure. Users that are too many for their accounts take turns.
 func (m *Master) checkAccounts(ctx context.Context) error {
 	stats, err := m.pool.Stats(ctx)
 	if err != nil {
@@ -29,14 +31,20 @@ func (m *Master) checkAccounts(ctx context.Context) error {
 	}
 	need := m.cfg.Spec.NeededAccounts()
 	for _, role := range slices.Sorted(maps.Keys(need)) {
-		if have := usable[role]; have < int64(need[role]) {
-			text := fmt.Sprintf("pool %q has %d usable accounts of role %q and the run needs %d: make more with `throng accounts create`",
-				m.cfg.Spec.Accounts.Pool, have, role, need[role])
-			if n := quarantined[role]; n > 0 {
-				text += fmt.Sprintf(" (%d more are quarantined because the target refused them; `throng accounts delete` removes all)", n)
-			}
+		have := usable[role]
+		if have >= int64(need[role]) {
+			continue
+		}
+		text := fmt.Sprintf("pool %q has %d usable accounts of role %q and the run needs %d: make more with `throng accounts create`",
+			m.cfg.Spec.Accounts.Pool, have, role, need[role])
+		if n := quarantined[role]; n > 0 {
+			text += fmt.Sprintf(" (%d more are quarantined because the target refused them: see `throng accounts list`, or try them again with `throng accounts verify --quarantined`)", n)
+		}
+		if have == 0 || role == scenarios.RoleProbe {
 			return &StartError{text}
 		}
+		m.log.Warn(fmt.Sprintf("pool %q has %d usable accounts of role %q and the run needs %d: until there are more, users wait for each other",
+			m.cfg.Spec.Accounts.Pool, have, role, need[role]))
 	}
 	return nil
 }

@@ -61,6 +61,11 @@ type Config struct {
 	// Begun, if set, is called once when the run has begun and workers are
 	// waited for. Its error ends the run.
 	Begun func() error
+	// Keys read the pool's records; nil when they are not encrypted.
+	Keys *accounts.Keyring
+	// Keep looks after the pool while the run lasts, until ctx ends. Nothing
+	// when nil.
+	Keep func(ctx context.Context, pool *accounts.Pool, spec *scenarios.Spec, log *zap.Logger)
 	// Observe, if set, is called with the state of the run twice a second while
 	// it runs, from the master's goroutine.
 	Observe func(*report.Summary)
@@ -89,7 +94,12 @@ type Master struct {
 	workers  map[string]*coord.SlotSet // the assignment
 	members  []coord.Present           // the last roll
 	accounts []accounts.RoleStats
-	now      time.Time // Redis's, at the last roll
+	// reasons is why accounts are quarantined, by role, as of when quarantined
+	// of them were.
+	reasons     map[string][]report.Reason
+	quarantined int64
+	short       map[string]*report.Short // by role
+	now         time.Time                // Redis's, at the last roll
 
 	since       time.Time // when the phase began, on this process's clock
 	answered    time.Time // when Redis last answered a whole round
@@ -113,9 +123,9 @@ type Master struct {
 // A run that a master before has begun with the same spec, and whose workers
 // are still there, is taken up where it was.
 func Run(ctx context.Context, cfg Config) (*report.Summary, error) {
-	m := &Master{cfg: cfg, log: cfg.Log.Named("master"), workers: make(map[string]*coord.SlotSet)}
+	m := &Master{cfg: cfg, log: cfg.Log.Named("master"), workers: make(map[string]*coord.SlotSet), short: make(map[string]*report.Short)}
 	var err error
-	m.pool, err = accounts.Open(ctx, accounts.Config{Redis: cfg.Redis, Namespace: cfg.Namespace, Name: cfg.Spec.Accounts.Pool, Log: cfg.Log})
+	m.pool, err = accounts.Open(ctx, accounts.Config{Redis: cfg.Redis, Namespace: cfg.Namespace, Name: cfg.Spec.Accounts.Pool, Keys: cfg.Keys, Log: cfg.Log})
 	if errors.Is(err, accounts.ErrNoPool) {
 		return nil, &StartError{fmt.Sprintf("there is no pool %q of accounts in Redis: make it with `throng accounts create`", cfg.Spec.Accounts.Pool)}
 	}
@@ -150,6 +160,12 @@ func Run(ctx context.Context, cfg Config) (*report.Summary, error) {
 	group := new(errgroup.Group)
 	reclaimCtx, stopReclaiming := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return accounts.NewReclaimer(m.pool).Run(reclaimCtx) })
+	if cfg.Keep != nil {
+		group.Go(func() error {
+			cfg.Keep(reclaimCtx, m.pool, cfg.Spec, cfg.Log)
+			return nil
+		})
+	}
 	err = m.lead(ctx)
 	stopReclaiming()
 	if rerr := group.Wait(); err == nil && rerr != nil {
@@ -225,6 +241,12 @@ func (m *Master) round(ctx context.Context) error {
 		return err
 	}
 	m.accounts = m.totals.pool(stats)
+	if err := m.learnReasons(ctx); err != nil {
+		return err
+	}
+	if err := m.noteShortage(ctx); err != nil {
+		return err
+	}
 	return m.step(ctx)
 }
 

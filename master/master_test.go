@@ -52,16 +52,11 @@ func fill(t *testing.T, rdb redis.UniversalClient, namespace string, spec *scena
 		t.Fatal(err)
 	}
 	var all []accounts.Account
-	var names []string
 	for i := range n {
 		name := "u" + string(rune('a'+i))
-		names = append(names, name)
 		all = append(all, accounts.Account{Username: name, Password: accounts.NewSecret("x"), Role: "user"})
 	}
-	if _, err := pool.Intend(t.Context(), all); err != nil {
-		t.Fatal(err)
-	}
-	if err := pool.Confirm(t.Context(), names); err != nil {
+	if _, err := pool.Import(t.Context(), all); err != nil {
 		t.Fatal(err)
 	}
 }

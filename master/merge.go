@@ -158,6 +158,11 @@ func (t *totals) pool(stats []accounts.RoleStats) []accounts.RoleStats {
 		s.Leases -= before.Leases
 		s.Releases -= before.Releases
 		s.Reclaimed -= before.Reclaimed
+		s.Created -= before.Created
+		s.Failed -= before.Failed
+		for bucket := range s.Waits {
+			s.Waits[bucket] -= before.Waits[bucket]
+		}
 		run[i] = s
 	}
 	return run

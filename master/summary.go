@@ -64,7 +64,13 @@ func (m *Master) summary() *report.Summary {
 		row := report.Account{
 			Pool: m.pool.Name(), Role: a.Role, Known: a.Known, Available: a.Available, Leased: a.Leased, Resting: a.Resting,
 			Quarantined: a.Quarantined, Retired: a.Retired, Leases: a.Leases, Releases: a.Releases,
-			Reclaimed: a.Reclaimed, PeakLeased: a.PeakLeased,
+			Reclaimed: a.Reclaimed, PeakLeased: a.PeakLeased, Waiting: a.Waiting, Created: a.Created, Failed: a.Failed,
+			Uses: a.Uses(), Reasons: m.reasons[a.Role], Short: m.short[a.Role],
+		}
+		for bucket, n := range a.Waits {
+			if n > 0 {
+				row.Waits = append(row.Waits, report.Wait{BelowMS: a.Waits.Upper(bucket).Milliseconds(), Count: n})
+			}
 		}
 		if wait := t.Waits[a.Role]; wait != nil && wait.Count() > 0 {
 			ms := milliseconds(wait.Quantile(0.99))

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,6 +20,8 @@ const (
 	// burst bounds how many users are started at once when the worker is
 	// behind the plan, in seconds of its share of the spawn rate.
 	burst = 0.25
+	// lookAhead is how long before their users start accounts are fetched.
+	lookAhead = time.Second
 )
 
 var (
@@ -38,12 +41,16 @@ type conductor struct {
 	allowance float64 // users that may be started now
 	last      time.Time
 	exited    chan *user
+	// ahead is how many users of each role are about to start, as of
+	// lookedAhead.
+	ahead       map[string]int
+	lookedAhead time.Time
 }
 
 // conduct starts and stops users as the plan and the slots say, until ctx or
 // the run has ended and the last user has gone.
 func (w *run) conduct(ctx context.Context) {
-	c := &conductor{run: w, users: make(map[int]*user), last: time.Now(), exited: make(chan *user, 64), allowance: 1}
+	c := &conductor{run: w, users: make(map[int]*user), last: time.Now(), exited: make(chan *user, 64), allowance: 1, ahead: make(map[string]int)}
 	ticker := time.NewTicker(conductEvery)
 	defer ticker.Stop()
 	for {
@@ -87,6 +94,7 @@ func (c *conductor) follow(view *coord.View) {
 		}
 	}
 	c.prefix = min(c.prefix, want)
+	c.prefetch(view)
 
 	now := time.Now()
 	rate := view.Plan.SpawnRate * float64(c.slots.Len()) / coord.Slots
@@ -105,6 +113,30 @@ func (c *conductor) follow(view *coord.View) {
 	}
 }
 
+// prefetch has accounts ready for the users who start within the next moments,
+// so that they need not wait for Redis.
+func (c *conductor) prefetch(view *coord.View) {
+	if now := time.Now(); now.Sub(c.lookedAhead) >= lookAhead/10 {
+		c.lookedAhead = now
+	} else {
+		return
+	}
+	n := min(view.Plan.Users(c.Member.Clock().Now().Add(lookAhead)), c.Spec.Safety.MaxUsers)
+	// No more can start than the spawn rate allows.
+	rate := view.Plan.SpawnRate * float64(c.slots.Len()) / coord.Slots
+	most := int(math.Ceil(rate * lookAhead.Seconds()))
+	clear(c.ahead)
+	for i := c.prefix; i < c.slots.Count(n) && most > 0; i++ {
+		if number := c.slots.Number(i); c.users[number] == nil {
+			c.ahead[c.classes[c.Spec.Behaviour.ClassOf(number)].Role]++
+			most--
+		}
+	}
+	for role := range c.waits {
+		c.Holder.Prefetch(role, c.ahead[role])
+	}
+}
+
 // remove forgets a user that has ended. If its number is wanted again, follow
 // starts it anew.
 func (c *conductor) remove(u *user) {
@@ -117,6 +149,9 @@ func (c *conductor) remove(u *user) {
 // and closes the connections of those that do not react. It returns when every
 // user has gone.
 func (c *conductor) stopAll(ctx context.Context, stopTimeout time.Duration) {
+	for role := range c.waits {
+		c.Holder.Prefetch(role, 0)
+	}
 	for _, u := range c.users {
 		u.finish()
 	}

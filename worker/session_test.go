@@ -252,7 +252,7 @@ func TestLeaseLost(t *testing.T) {
 		if b.users.total() != before || b.target.open() != 0 {
 			b.Error("sessions began without a lease")
 		}
-		if got := b.stats(); got.Leases != int64(before) {
+		if got := b.stats(); got.Leased != int64(before) { // some were leased ahead, and have gone back
 			b.Errorf("the pool: %+v after %d sessions", got, before)
 		}
 		cut.Lift()

@@ -136,8 +136,22 @@ func (w *run) lease(ctx context.Context, role string) (*accounts.Lease, error) {
 	w.waits[role].Record(waited)
 	if err != nil {
 		w.recorder.Record(opLease, role, waited, 0, leaseError(err, limit))
+		w.complain(err)
 	}
 	return lease, err
+}
+
+// complainEvery is how often a worker says that accounts are short.
+const complainEvery = 5 * time.Second
+
+// complain says in full what was short, and who has it, now and then: the
+// statistics only count how often.
+func (w *run) complain(err error) {
+	now := time.Now().UnixNano()
+	last := w.complained.Load()
+	if now-last >= int64(complainEvery) && w.complained.CompareAndSwap(last, now) {
+		w.Log.Warn("no account in time", zap.Error(err))
+	}
 }
 
 // leaseError is why there was no account, in words that equal failures share.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,8 @@ type run struct {
 	classes  []scenarios.Class
 	recorder *opstats.Recorder
 	waits    map[string]*hist.Recorder // by role; fixed before users start
+	// complained is when it was last said what accounts are short, in Unix ns.
+	complained atomic.Int64
 }
 
 func play(ctx context.Context, r *rig.Rig) error {

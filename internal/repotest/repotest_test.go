@@ -102,15 +102,17 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestLibrariesStayInTheirRoom(t *testing.T) {
 	t.Parallel()
 	rooms := map[string][]string{
-		"github.com/myzhan/boomer":      {"worker/locust"},
-		"github.com/spf13/cobra":        {"cmd"},
-		"github.com/spf13/pflag":        {"cmd"},
-		"github.com/alicebob/miniredis": {"internal/embedded", "internal/redistest"},
-		"github.com/goccy/go-yaml":      {"scenarios"},
-		"github.com/jedib0t/go-pretty":  {"master/report"},
-		"github.com/failsafe-go":        {"accounts/provision", "scenarios/pubsub", "worker"},
-		"github.com/HdrHistogram":       {"internal/hist"},
-		"github.com/redis/go-redis":     {"accounts", "cmd", "internal/coord", "internal/redistest", "internal/redisurl", "worker/rig", "master", "internal/embedded"},
+		"github.com/myzhan/boomer":       {"worker/locust"},
+		"github.com/spf13/cobra":         {"cmd"},
+		"github.com/spf13/pflag":         {"cmd"},
+		"github.com/alicebob/miniredis":  {"internal/embedded", "internal/redistest"},
+		"github.com/goccy/go-yaml":       {"scenarios"},
+		"github.com/jedib0t/go-pretty":   {"master/report"},
+		"github.com/failsafe-go":         {"accounts/provision", "scenarios/pubsub", "worker"},
+		"github.com/HdrHistogram":        {"internal/hist"},
+		"github.com/jackc/pgx":           {"accounts/provision", "internal/pgtest"},
+		"github.com/schollz/progressbar": {"cmd"},
+		"github.com/redis/go-redis":      {"accounts", "cmd", "internal/coord", "internal/redistest", "internal/redisurl", "worker/rig", "master", "internal/embedded"},
 	}
 	for _, p := range packages(t) {
 		for _, imported := range p.Imports {

@@ -133,7 +133,7 @@ func liveBlock(s *Summary, load []operationRow, width, limit int) []string {
 	}
 	if len(s.Accounts) > 0 {
 		rest = append(rest, "")
-		rest = append(rest, tabulate(liveAccountFields(), s.Accounts, width)...)
+		rest = append(rest, tabulate(liveAccountFields(s.Accounts), s.Accounts, width)...)
 	}
 	if g := &s.Generator; g.Trust != "" && g.Trust != TrustOK {
 		rest = append(rest, "", shorten(generatorState(g), width))
@@ -163,14 +163,18 @@ func operationLines(load []operationRow, width, limit int) []string {
 }
 
 // liveAccountFields are the columns for the accounts of a run that goes on.
-func liveAccountFields() []field[Account] {
+func liveAccountFields(all []Account) []field[Account] {
+	created := slices.ContainsFunc(all, func(a Account) bool { return a.Created > 0 })
 	return []field[Account]{
 		{head: "Role", kind: name, cell: func(a Account) string { return plain(a.Role) }},
 		{head: "known", cell: func(a Account) string { return whole(a.Known) }},
 		{head: "available", cell: func(a Account) string { return whole(a.Available) }},
 		{head: "leased", cell: func(a Account) string { return whole(a.Leased) }},
+		{head: "waiting", cell: func(a Account) string { return whole(a.Waiting) }},
 		{head: "resting", cell: func(a Account) string { return whole(a.Resting) }},
 		{head: "quarantined", cell: func(a Account) string { return whole(a.Quarantined) }},
+		{head: "created", cell: func(a Account) string { return whole(a.Created) }, hide: !created},
+		{head: "leases", cell: func(a Account) string { return whole(a.Leases) }},
 		{head: "wait p99", cell: func(a Account) string { return measured(a.WaitP99MS, figure) }},
 	}
 }

@@ -133,7 +133,12 @@ func workerLost() *report.Summary {
 		{Kind: report.EventWorkerJoined, From: at(21), To: at(21), Detail: "rig:140"},
 	}
 	s.Run.Workers = 3
-	s.Accounts[2].Releases, s.Accounts[2].Reclaimed, s.Accounts[2].Leased = 1112, 97, 2
+	a := &s.Accounts[2]
+	a.Releases, a.Reclaimed, a.Leased, a.Uses = 1112, 97, 2, 4.65
+	a.Quarantined, a.Created, a.Failed, a.Waiting = 13, 40, 3, 2
+	a.Reasons = []report.Reason{{Reason: "POST /login answered 401 Unauthorized", Accounts: 12}, {Reason: "locked", Accounts: 1}}
+	a.Short = &report.Short{Waiting: 12, HeldBy: []report.Held{{Name: "rig:101", Accounts: 99}, {Name: "rig:102", Accounts: 97}}}
+	a.Waits = []report.Wait{{BelowMS: 1, Count: 1190}, {BelowMS: 8, Count: 19}}
 	s.Generator.Trust = report.TrustDegraded
 	s.Generator.Reasons = []string{"a process used over 85% of its cores for 6 s: in a trial the target shares the machine with the generator, so its work is part of it"}
 	s.Operations[2].Failures = 14

@@ -158,6 +158,49 @@ type Account struct {
 	Reclaimed   int64    `json:"reclaimed"`
 	PeakLeased  int64    `json:"peak_leased"`
 	WaitP99MS   *float64 `json:"wait_p99_ms,omitempty"`
+	// Waiting is how many leases are waited for because the role is short.
+	Waiting int64 `json:"waiting"`
+	// Created counts accounts that were created in the target during the run,
+	// Failed calls that were to create one and failed.
+	Created int64 `json:"created"`
+	Failed  int64 `json:"failed"`
+	// Uses is how often an account was used in the run on average.
+	Uses float64 `json:"uses_mean"`
+	// Waits is how long leases were waited for, as the pool was told by its
+	// holders: only buckets that are not empty.
+	Waits []Wait `json:"waits,omitempty"`
+	// Short is how short the role was when it was shortest; absent when nobody
+	// waited.
+	Short *Short `json:"short,omitempty"`
+	// Reasons is why accounts are quarantined, those first that are the most.
+	Reasons []Reason `json:"quarantine_reasons,omitempty"`
+}
+
+// Wait counts the waits that took less than BelowMS, and not less than half of
+// it; the first bucket begins at 0.
+type Wait struct {
+	BelowMS int64 `json:"below_ms"`
+	Count   int64 `json:"count"`
+}
+
+// Short is a moment at which a role had too few accounts.
+type Short struct {
+	// Waiting is how many leases were waited for.
+	Waiting int64 `json:"waiting"`
+	// HeldBy is who held the most accounts of the role then.
+	HeldBy []Held `json:"held_by"`
+}
+
+// Held is how many accounts somebody held.
+type Held struct {
+	Name     string `json:"name"`
+	Accounts int64  `json:"accounts"`
+}
+
+// Reason is why the target refused accounts.
+type Reason struct {
+	Reason   string `json:"reason"`
+	Accounts int64  `json:"accounts"`
 }
 
 // Threshold is one expression and what came of it. Value is absent when it

@@ -142,6 +142,7 @@ func accountsText(s *Summary) []string {
 		{head: "still leased", cell: func(a Account) string { return whole(a.Leased) }, hide: leased == 0},
 		{head: "quarantined", cell: func(a Account) string { return whole(a.Quarantined) }, hide: !quarantined},
 		{head: "retired", cell: func(a Account) string { return whole(a.Retired) }, hide: !retired},
+		{head: "uses", cell: func(a Account) string { return fmt.Sprintf("%.1f", a.Uses) }},
 		{head: "peak leased", cell: func(a Account) string { return whole(a.PeakLeased) }},
 		{head: "wait p99 ms", cell: func(a Account) string { return measured(a.WaitP99MS, figure) }},
 	}, s.Accounts, textWidth-len(indent))
@@ -151,6 +152,23 @@ func accountsText(s *Summary) []string {
 	}
 	if leased > 0 {
 		lines = append(lines, fmt.Sprintf("STILL LEASED: %s had not come back when the run ended", count(leased, "account")))
+	}
+	for _, a := range s.Accounts {
+		if a.Created > 0 || a.Failed > 0 {
+			lines = append(lines, fmt.Sprintf("CREATED: %s of role %s during the run, after %s", count(a.Created, "account"), plain(a.Role), count(a.Failed, "failed call")))
+		}
+		if a.Short != nil {
+			var held []string
+			for _, h := range a.Short.HeldBy {
+				held = append(held, fmt.Sprintf("%s: %d", plain(h.Name), h.Accounts))
+			}
+			lines = append(lines, shorten(fmt.Sprintf("SHORT: up to %s of role %s had to be waited for; accounts were held by %s",
+				count(a.Short.Waiting, "lease"), plain(a.Role), strings.Join(held, ", ")), textWidth-len(indent)))
+		}
+		for _, r := range a.Reasons {
+			lines = append(lines, shorten(fmt.Sprintf("QUARANTINED: %s of role %s: %s",
+				count(r.Accounts, "account"), plain(a.Role), plain(r.Reason)), textWidth-len(indent)))
+		}
 	}
 	return section("Accounts", lines)
 }

@@ -157,7 +157,8 @@ func (s *swarm) addAccount() {
 	}
 	_, err = s.pool.Intend(s.Context(), []accounts.Account{a})
 	s.must("intend account", err)
-	s.must("confirm account", s.pool.Confirm(s.Context(), []string{a.Username}))
+	_, err = s.pool.Confirm(s.Context(), []accounts.Account{a})
+	s.must("confirm account", err)
 }
 
 func (s *swarm) must(what string, err error) {

@@ -52,7 +52,12 @@ type Config struct {
 	Swarm     string
 	Scenarios []scenarios.Scenario
 	Drivers   Drivers
-	Log       *zap.Logger
+	// Keys read the pool's records; nil when they are not encrypted.
+	Keys *accounts.Keyring
+	// Keep looks after the pool while a run lasts, until ctx ends: whatever
+	// process of the swarm lives can do it. Nothing when nil.
+	Keep func(ctx context.Context, pool *accounts.Pool, spec *scenarios.Spec, log *zap.Logger)
+	Log  *zap.Logger
 }
 
 // Rig is a process's equipment for one run.
@@ -162,8 +167,9 @@ func playOne(ctx context.Context, cfg Config, member *coord.Member, d *desk, run
 		*s = coord.State{Kind: s.Kind, Name: s.Name, PID: s.PID, Run: run.ID}
 	})
 	r, err := equip(cfg, run, log)
+	var pool *accounts.Pool
 	if err == nil {
-		r.Holder, err = register(ctx, cfg, member, r, d.read().Name)
+		pool, r.Holder, err = register(ctx, cfg, member, r, d.read().Name)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -192,10 +198,16 @@ func playOne(ctx context.Context, cfg Config, member *coord.Member, d *desk, run
 		defer give()
 		return play(ctx, r)
 	})
+	if cfg.Keep != nil {
+		group.Go(func() error {
+			cfg.Keep(ctx, pool, r.Spec, log)
+			return nil
+		})
+	}
 	err = group.Wait()
 	r.flush(ctx)
-	if errors.Is(err, accounts.ErrNoPool) {
-		log.Error("the pool has gone in mid-run", zap.Error(err))
+	if errors.Is(err, accounts.ErrNoPool) || errors.Is(err, accounts.ErrKey) {
+		log.Error("the pool is of no more use in this run", zap.Error(err))
 		return nil // perhaps the next run finds one
 	}
 	return err
@@ -203,23 +215,24 @@ func playOne(ctx context.Context, cfg Config, member *coord.Member, d *desk, run
 
 // register opens the pool and a holder in it. A Redis that does not answer just
 // now is no reason to miss the run.
-func register(ctx context.Context, cfg Config, member *coord.Member, r *Rig, name string) (*accounts.Holder, error) {
+func register(ctx context.Context, cfg Config, member *coord.Member, r *Rig, name string) (*accounts.Pool, *accounts.Holder, error) {
 	retry := time.NewTicker(registerEvery)
 	defer retry.Stop()
 	for {
-		pool, err := accounts.Open(ctx, accounts.Config{Redis: cfg.Redis, Namespace: cfg.Namespace, Name: r.Spec.Accounts.Pool, Log: r.Log})
+		pool, err := accounts.Open(ctx, accounts.Config{Redis: cfg.Redis, Namespace: cfg.Namespace, Name: r.Spec.Accounts.Pool, Keys: cfg.Keys, Log: r.Log})
 		var holder *accounts.Holder
 		if err == nil {
 			holder, err = pool.Register(ctx, name)
 		}
-		final := errors.Is(err, accounts.ErrNoPool) || errors.Is(err, accounts.ErrVersion) || errors.Is(err, accounts.ErrRedis)
+		final := errors.Is(err, accounts.ErrNoPool) || errors.Is(err, accounts.ErrVersion) ||
+			errors.Is(err, accounts.ErrRedis) || errors.Is(err, accounts.ErrKey)
 		if err == nil || final || member.View().Run.ID != r.Run {
-			return holder, err
+			return pool, holder, err
 		}
 		r.Log.Warn("no place in the pool yet; trying again", zap.Error(err))
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		case <-retry.C:
 		}
 	}
