@@ -37,6 +37,10 @@ type swarm struct {
 // lead runs a swarm to its end. Without a summary, the error says why there was
 // no run; beside one, what happened to it that the summary does not say.
 func lead(ctx context.Context, e env, log *zap.Logger, s swarm) (*report.Summary, error) {
+	keys, err := accountKeys(e)
+	if err != nil {
+		return nil, err
+	}
 	quiet := context.AfterFunc(ctx, func() {
 		fmt.Fprintln(e.stderr, "throng: stopping; again to stop at once, without cleaning up")
 	})
@@ -46,7 +50,7 @@ func lead(ctx context.Context, e env, log *zap.Logger, s swarm) (*report.Summary
 	summary, err := master.Run(ctx, master.Config{
 		Redis: s.client, Swarm: s.name, Spec: s.spec, Log: log,
 		Workers: s.wait.workers, WorkersWait: s.wait.limit(),
-		SharedMachine: s.shared, Begun: s.begun,
+		SharedMachine: s.shared, Begun: s.begun, Keys: keys, Keep: keep(e),
 		Observe: func(summary *report.Summary) {
 			if last == nil && s.running != nil {
 				s.running()

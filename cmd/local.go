@@ -55,7 +55,7 @@ func (r *localRun) run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	pool, err := openPool(ctx, client, r.spec, r.pool, r.log)
+	pool, err := openPool(ctx, r.e, client, r.spec, r.pool, r.log)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (r *localRun) run(ctx context.Context) error {
 	if summary != nil {
 		err = exitWith(summary.Run.ExitCode, errors.Join(err, r.output.show(r.e.stdout, summary)))
 	}
-	if r.embedsRedis() && r.spec.Accounts.Provision.HTTP != nil {
+	if r.embedsRedis() && creates(r.spec) {
 		err = r.also(err, r.deleteAccounts(ctx, pool))
 	}
 	if code := codeOf(err); summary != nil && summary.Run.ExitCode != code {
@@ -152,17 +152,22 @@ func (r *localRun) deleteAccounts(ctx context.Context, pool *accounts.Pool) erro
 		return err
 	}
 	limit := cleanUpTime
-	for _, role := range stats {
-		limit += time.Duration(float64(role.Known) / float64(r.spec.Accounts.Provision.HTTP.Rate) * float64(time.Second))
+	if policy := policyOf(r.spec); policy != nil {
+		for _, role := range stats {
+			limit += time.Duration(float64(role.Known) / float64(policy.Rate) * float64(time.Second))
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	provisioner, done, err := newProvisioner(pool, r.spec, r.log, progress(r.e.stdout, "deleted from the target"))
+	bar := newProgress(r.e, r.e.stdout, "deleted from the target")
+	defer bar.end()
+	provisioner, done, err := newProvisioner(ctx, r.e, pool, r.spec, r.log, bar.show)
 	if err != nil {
 		return err
 	}
 	defer done()
 	result, err := provisioner.DeleteAll(ctx)
+	bar.end()
 	if err != nil {
 		return startError("delete the accounts from the target: %w", err)
 	}

@@ -28,7 +28,7 @@ func Main(scenarios ...scenarios.Scenario) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, env{
-		args: os.Args[1:], stdout: os.Stdout, stderr: &screen{w: os.Stderr},
+		args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: &screen{w: os.Stderr},
 		lookup: os.LookupEnv, size: terminalSize(os.Stdout), scenarios: scenarios,
 	}))
 }
@@ -37,6 +37,7 @@ func Main(scenarios ...scenarios.Scenario) {
 // give its own.
 type env struct {
 	args      []string
+	stdin     io.Reader
 	stdout    io.Writer
 	stderr    *screen
 	lookup    func(name string) (string, bool)

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/throng-load/throng/accounts"
+	"github.com/throng-load/throng/accounts/provision"
 	"github.com/throng-load/throng/internal/coord"
 	"github.com/throng-load/throng/internal/dial"
 	"github.com/throng-load/throng/internal/redisurl"
@@ -60,14 +61,38 @@ func present(w io.Writer, err error) int {
 		for _, problem := range spec.Problems {
 			fmt.Fprintln(w, problem)
 		}
-	case errors.Is(err, accounts.ErrNoPool):
-		fmt.Fprintln(w, "throng:", err, "(`throng accounts create` makes one)")
-	case errors.Is(err, accounts.ErrSettings):
-		fmt.Fprintln(w, "throng:", err, "(`throng accounts delete` removes the pool with its accounts)")
-	case err.Error() != "":
+	case err.Error() == "":
+	case hintFor(err) != "":
+		fmt.Fprintf(w, "throng: %v (%s)\n", err, hintFor(err))
+	default:
 		fmt.Fprintln(w, "throng:", err)
 	}
 	return code
+}
+
+// hintFor says what to do about an error that does not say it itself; "" if
+// there is nothing to say.
+func hintFor(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "" // whoever has stopped it knows what to do
+	}
+	for _, known := range []struct {
+		err  error
+		hint string
+	}{
+		{accounts.ErrNoPool, "`throng accounts create` makes one"},
+		{accounts.ErrSettings, "`throng accounts delete` removes the pool with its accounts"},
+		{accounts.ErrVersion, "use that version to delete it, or give this one a pool of its own"},
+		{accounts.ErrFrozen, "try again soon: `throng accounts stats` says how long that lasts"},
+		{accounts.ErrTurn, "what was done is kept; run the same command again"},
+		{provision.ErrDown, "what was done is kept; run the same command again when it answers"},
+		{provision.ErrLimit, "accounts.max is the limit"},
+	} {
+		if errors.Is(err, known.err) {
+			return known.hint
+		}
+	}
+	return ""
 }
 
 // codeOf is the only place that knows which error leads to which exit code.
@@ -85,7 +110,7 @@ func codeOf(err error) int {
 		return master.ExitInterrupted // it did not start because it was stopped
 	case errors.As(err, &exit):
 		return exit.code
-	case errors.As(err, &spec), errors.As(err, &notAllowed), errors.Is(err, redisurl.ErrURL):
+	case errors.As(err, &spec), errors.As(err, &notAllowed), errors.Is(err, redisurl.ErrURL), errors.Is(err, accounts.ErrKnown):
 		return master.ExitUsage
 	case errors.As(err, &start), errors.Is(err, coord.ErrLed), errors.Is(err, accounts.ErrNoPool), errors.Is(err, accounts.ErrSettings), errors.Is(err, accounts.ErrVersion):
 		return master.ExitNotStarted

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/throng-load/throng/accounts"
+	"github.com/throng-load/throng/accounts/provision"
 	"github.com/throng-load/throng/internal/coord"
 	"github.com/throng-load/throng/internal/dial"
 	"github.com/throng-load/throng/internal/redisurl"
@@ -46,6 +47,12 @@ func TestPresent(t *testing.T) {
 		{"no pool", fmt.Errorf("open: %w", accounts.ErrNoPool), 3, ""},
 		{"other settings", fmt.Errorf("open: %w", accounts.ErrSettings), 3, ""},
 		{"other version", fmt.Errorf("open: %w", accounts.ErrVersion), 3, ""},
+		{"missing key", fmt.Errorf("open: %w", accounts.ErrKey), 3, ""},
+		{"frozen", fmt.Errorf("retire: %w", accounts.ErrFrozen), 3, ""},
+		{"known otherwise", &accounts.KnownError{Pool: "p", Usernames: []string{"ann"}}, 2, ""},
+		{"another's turn, interrupted", fmt.Errorf("%w: box:7 has it: %w", accounts.ErrTurn, context.Canceled), 130, "throng: accounts: not this process's turn: box:7 has it: context canceled\n"},
+		{"down", startError("create: %w", provision.ErrDown), 3, ""},
+		{"limit", startError("create: %w", provision.ErrLimit), 3, ""},
 		{"interrupted", fmt.Errorf("%w while waiting", master.ErrInterrupted), 130, ""},
 		{"cancelled", fmt.Errorf("connect: %w", context.Canceled), 130, ""},
 		{"what nobody thought of", errOther, 3, "throng: connection refused\n"},

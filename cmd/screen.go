@@ -7,20 +7,20 @@ import (
 	"github.com/throng-load/throng/master/report"
 )
 
-// screen is stderr beside a live table: what is written goes below the table,
-// and the next table below that, instead of one over the other. It is safe for
-// concurrent use.
+// screen is stderr beside something that is redrawn, a live table or a bar: what
+// is written goes below it, and the next drawing below that, instead of one over
+// the other. It is safe for concurrent use.
 type screen struct {
-	mu   sync.Mutex // guards what follows
-	w    io.Writer
-	live *report.Live // nil while no table is shown
+	mu    sync.Mutex // guards what follows
+	w     io.Writer
+	drawn interface{ Interrupt() } // nil while nothing is shown
 }
 
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live != nil {
-		s.live.Interrupt()
+	if s.drawn != nil {
+		s.drawn.Interrupt()
 	}
 	return s.w.Write(p)
 }
@@ -29,7 +29,7 @@ func (s *screen) Write(p []byte) (int, error) {
 func (s *screen) show(live *report.Live, summary *report.Summary) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live = live
+	s.drawn = live
 	live.Show(summary)
 }
 
@@ -37,6 +37,15 @@ func (s *screen) show(live *report.Live, summary *report.Summary) {
 func (s *screen) close(live *report.Live) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live = nil
+	s.drawn = nil
 	live.Close()
+}
+
+// draw calls redraw while nothing else writes. From then on what is drawn is
+// interrupted for everything else, until nothing is drawn any more.
+func (s *screen) draw(drawn interface{ Interrupt() }, redraw func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drawn = drawn
+	redraw()
 }

@@ -17,12 +17,22 @@ func variable(flag string) string {
 	return "THRONG_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// onlyOnLine makes a flag one of the command line alone: its variable and its
+// key are those of another command's flag of the same name.
+func onlyOnLine(flags *pflag.FlagSet, name string) {
+	_ = flags.SetAnnotation(name, onlyOnLineKey, []string{"true"}) // it is there
+}
+
+const onlyOnLineKey = "throng_only_on_line"
+
+func isOnlyOnLine(f *pflag.Flag) bool { return f.Annotations[onlyOnLineKey] != nil }
+
 // readEnvironment gives every flag that is not on the command line the value
 // of its variable, if there is one. All mistakes are reported at once.
 func readEnvironment(cmd *cobra.Command, e env) error {
 	var problems []error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" {
+		if f.Changed || f.Name == "help" || isOnlyOnLine(f) {
 			return
 		}
 		value, ok := e.lookup(variable(f.Name))
@@ -42,7 +52,7 @@ func readSettings(cmd *cobra.Command, file string, spec *scenarios.Spec) error {
 	var problems []scenarios.Problem
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		setting, ok := spec.Settings[f.Name]
-		if f.Changed || !ok {
+		if f.Changed || !ok || isOnlyOnLine(f) {
 			return
 		}
 		if err := cmd.Flags().Set(f.Name, setting.Text); err != nil {
@@ -93,7 +103,7 @@ func flagNames(root *cobra.Command) []string {
 	var visit func(*cobra.Command)
 	visit = func(c *cobra.Command) {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if !seen[f.Name] && !f.Hidden {
+			if !seen[f.Name] && !f.Hidden && !isOnlyOnLine(f) {
 				seen[f.Name] = true
 				names = append(names, f.Name)
 			}

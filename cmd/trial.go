@@ -61,10 +61,13 @@ the outcome, and cleans up after itself.`,
 			}
 			// Nothing of a trial may reach another system, whatever its file says.
 			spec.Target = fmt.Sprintf("http+poll://%s", listener.Addr())
-			if spec.Accounts.Provision.HTTP == nil {
-				spec.Accounts.Provision.HTTP = &scenarios.HTTPProvisionSpec{Rate: 1000, Concurrency: 20}
+			policy := scenarios.PolicySpec{Rate: 1000, Concurrency: 20, Retries: 4, Timeout: scenarios.Duration(10 * time.Second)}
+			if h := spec.Accounts.Provision.HTTP; h != nil {
+				policy = h.PolicySpec
 			}
-			spec.Accounts.Provision.HTTP.URL = ""
+			spec.Accounts.Provision = scenarios.ProvisionSpec{
+				HTTP: &scenarios.HTTPProvisionSpec{PolicySpec: policy, Username: "{role}-{random}"},
+			}
 			r.spec, r.shared = spec, true
 			howLong := "until stopped"
 			if spec.Load.RunTime > 0 {

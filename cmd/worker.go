@@ -51,6 +51,10 @@ func newMember(e env, run func(context.Context, rig.Config) error, cmd *cobra.Co
 		if err != nil {
 			return err
 		}
+		keys, err := accountKeys(e)
+		if err != nil {
+			return err
+		}
 		client, err := redisurl.Connect(cmd.Context(), common.redis)
 		if cmd.Context().Err() != nil {
 			return nil // told to leave before it had come
@@ -60,7 +64,8 @@ func newMember(e env, run func(context.Context, rig.Config) error, cmd *cobra.Co
 		}
 		defer client.Close()
 		return run(cmd.Context(), rig.Config{
-			Redis: client, Swarm: common.swarm, Scenarios: e.scenarios, Drivers: drivers(), Log: log,
+			Redis: client, Swarm: common.swarm, Scenarios: e.scenarios, Drivers: drivers(),
+			Keys: keys, Keep: keepWorker(e), Log: log,
 		})
 	}
 	return cmd

@@ -76,10 +76,10 @@ func TestMistakes(t *testing.T) {
 		}
 	})
 
-	t.Run("too few accounts", func(t *testing.T) {
+	t.Run("a role without accounts", func(t *testing.T) {
 		t.Parallel()
 		file := spec(t, address)
-		create := start(t, "accounts", "create", "-f", file, "--redis", redis, "-u", "5")
+		create := start(t, "accounts", "create", "5", "--role", "student", "-f", file, "--redis", redis)
 		if code := create.wait(20 * time.Second); code != 0 {
 			t.Fatalf("accounts create: exit code %d", code)
 		}
