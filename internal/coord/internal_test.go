@@ -32,7 +32,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add("1-0", "7", `{"ops":[{"type":"PUBLISH","name":"x","count":3}]}`)
 	f.Add("1-0", "x", `{`)
 	f.Fuzz(func(t *testing.T, id, number, body string) {
-		entry, err := decodeEntry(id, map[string]any{"run": "r", "member": "m", "number": number, "body": body})
+		entry, err := decodeEntry(id, map[string]any{"run": "r", "member": "m", "number": number, "oldest": number, "body": body})
 		if err == nil && (entry.ID != id || entry.Run != "r" || entry.Member != "m") {
 			t.Fatalf("entry %+v", entry)
 		}
@@ -86,7 +86,7 @@ func TestOutboxJoins(t *testing.T) {
 			if number++; k.number != number {
 				t.Fatalf("report number %d, want %d", k.number, number)
 			}
-			entry, err := decodeEntry("1-0", map[string]any{"number": "1", "body": string(k.body)})
+			entry, err := decodeEntry("1-0", map[string]any{"number": "1", "oldest": "1", "body": string(k.body)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -29,12 +29,12 @@ func (k keys) states() string { return k.space.Key("states") }
 // slots is a hash: worker id -> "version:bitmap", replaced by each assignment.
 func (k keys) slots() string { return k.space.Key("slots") }
 
-// stats is a stream of reports: fields run, member, number, body. It is trimmed
+// stats is a stream of reports: fields run, member, number, oldest, body. It is trimmed
 // behind what is saved.
 func (k keys) stats() string { return k.space.Key("stats") }
 
 // saved is a hash: body (the merged state), pos (the stream position behind
-// it), run, and n:<member> -> the last merged number. It is replaced by the
+// it), mark (which save it was), run, and n:<member> -> the last merged number. It is replaced by the
 // next run.
 func (k keys) saved() string { return k.space.Key("saved") }
 

@@ -24,6 +24,10 @@ type LeaderConfig struct {
 	Redis     redis.UniversalClient
 	Namespace string // empty means keyspace.Namespace
 	Swarm     string
+	// Standby makes Campaign wait for as long as another leads.
+	Standby bool
+	// Watch, if set, is called while another leads, after each look.
+	Watch func()
 }
 
 // Leader is a master's part of the protocol. It is for one goroutine at a time.
@@ -38,23 +42,29 @@ type Leader struct {
 
 // Campaign takes the leader's lease. While another leader's lease is alive it
 // watches: ErrLed as soon as that lease was renewed, since then somebody is
-// alive; leadership as soon as it has run out.
+// alive (a standby watches on); leadership as soon as it has run out. A Redis
+// that does not answer ends a campaign, but not a standby's once it has answered.
 func Campaign(ctx context.Context, cfg LeaderConfig) (*Leader, error) {
 	l := &Leader{cfg: cfg, id: uuid.NewString(), keys: newKeys(cfg.Namespace, cfg.Swarm)}
 	seen := int64(-1) // until when the other's lease lasted when first looked at
 	for {
 		term, err := l.campaign(ctx, 0)
-		if err != nil {
+		switch {
+		case err != nil && (!cfg.Standby || seen < 0):
 			return nil, fmt.Errorf("lead swarm %s: %w", cfg.Swarm, err)
-		}
-		if term.led {
+		case err != nil:
+			term.remaining = watchEvery // and then it is asked again
+		case term.led:
 			l.epoch = term.epoch
 			return l, nil
-		}
-		if seen >= 0 && term.until != seen {
+		case seen >= 0 && term.until != seen && !cfg.Standby:
 			return nil, ErrLed
+		default:
+			seen = term.until
+			if cfg.Watch != nil {
+				cfg.Watch()
+			}
 		}
-		seen = term.until
 		timer := time.NewTimer(min(term.remaining+10*time.Millisecond, watchEvery))
 		select {
 		case <-ctx.Done():
@@ -190,18 +200,28 @@ type Present struct {
 	Silent time.Duration
 }
 
-// Roll returns the members in order of their last heartbeat, and Redis's time.
-func (l *Leader) Roll(ctx context.Context) ([]Present, time.Time, error) {
-	reply, err := rollScript.Run(ctx, l.cfg.Redis, []string{l.keys.members(), l.keys.states()}).Slice()
+// Roll is who is there.
+type Roll struct {
+	// Members are in order of their last heartbeat.
+	Members []Present
+	// Now is Redis's time.
+	Now time.Time
+	// Saved is the mark of what Redis has of the merged state; see Saved.
+	Saved string
+}
+
+// Roll calls the roll.
+func (l *Leader) Roll(ctx context.Context) (Roll, error) {
+	reply, err := rollScript.Run(ctx, l.cfg.Redis, []string{l.keys.members(), l.keys.states(), l.keys.saved()}).Slice()
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("call the roll: %w", err)
+		return Roll{}, fmt.Errorf("call the roll: %w", err)
 	}
-	if len(reply) != 3 {
-		return nil, time.Time{}, fmt.Errorf("%w: roll of %d fields", errReply, len(reply))
+	if len(reply) != 4 {
+		return Roll{}, fmt.Errorf("%w: roll of %d fields", errReply, len(reply))
 	}
 	now, err := parseInt(reply[0])
 	if err != nil {
-		return nil, time.Time{}, err
+		return Roll{}, err
 	}
 	scores, _ := reply[1].([]any)
 	fields, _ := reply[2].([]any)
@@ -217,15 +237,16 @@ func (l *Leader) Roll(ctx context.Context) ([]Present, time.Time, error) {
 		text, _ := scores[i+1].(string)
 		last, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return nil, time.Time{}, fmt.Errorf("%w: last heartbeat %q", errReply, text)
+			return Roll{}, fmt.Errorf("%w: last heartbeat %q", errReply, text)
 		}
 		p.Silent = time.Duration(now-int64(last)) * time.Millisecond
 		if err := json.Unmarshal([]byte(states[p.ID]), &p.State); err != nil {
-			return nil, time.Time{}, fmt.Errorf("state of member %s: %w", p.ID, err)
+			return Roll{}, fmt.Errorf("state of member %s: %w", p.ID, err)
 		}
 		members = append(members, p)
 	}
-	return members, time.UnixMilli(now), nil
+	mark, _ := reply[3].(string)
+	return Roll{Members: members, Now: time.UnixMilli(now), Saved: mark}, nil
 }
 
 // Remove takes members off the roll that have been silent for long. One that
@@ -275,11 +296,14 @@ type Saved struct {
 	Position string
 	// Numbers holds the last merged number of each member.
 	Numbers map[string]int64
+	// Mark tells one save from another: a Redis that has lost its last writes
+	// shows an older one. A leader never uses a mark twice.
+	Mark string
 }
 
 // Save saves the merged state and trims the stream behind it.
 func (l *Leader) Save(ctx context.Context, s Saved) error {
-	args := []any{l.epoch, s.Run, s.Body, s.Position}
+	args := []any{l.epoch, s.Run, s.Body, s.Position, s.Mark}
 	for id, number := range s.Numbers {
 		args = append(args, id, number)
 	}
@@ -320,6 +344,8 @@ func (l *Leader) Load(ctx context.Context) (Run, Plan, Saved, error) {
 			saved.Body = []byte(text)
 		case "pos":
 			saved.Position = text
+		case "mark":
+			saved.Mark = text
 		default:
 			if id, ok := strings.CutPrefix(field, "n:"); ok {
 				n, err := parseInt(text)

@@ -61,6 +61,9 @@ type View struct {
 	Answered time.Time
 	// LeaderFor is what remained of the leader's lease then; 0 without leader.
 	LeaderFor time.Duration
+	// Led is the instant of this process at which a heartbeat was sent whose
+	// answer knew of a living leader, the last such; zero when none did.
+	Led time.Time
 }
 
 // NewMember returns a member that joins with the first heartbeat of Run. Its id
@@ -91,13 +94,15 @@ func (m *Member) View() *View { return m.view.Load() }
 // has come or gone. It never closes; it has one reader.
 func (m *Member) Changed() <-chan struct{} { return m.changed }
 
-// Send keeps a report of a run until it is saved, and sends it with the next
-// heartbeat. It never blocks. A report of a run that another has replaced is
+// Send keeps a report of a run until it is saved, and sends it with a heartbeat
+// at once: what a process that dies had counted and not sent is lost. It never
+// blocks. A report of a run that another has replaced is
 // dropped.
 func (m *Member) Send(run string, r Report) {
 	if err := m.outbox.add(run, r); err != nil {
 		m.log.Error("a report is lost", zap.Error(err)) // a coding mistake: reports can be encoded
 	}
+	m.Hurry()
 }
 
 // Unsaved is how many reports are not saved yet.
@@ -112,6 +117,11 @@ func (m *Member) Hurry() {
 	case m.kick <- struct{}{}:
 	default:
 	}
+}
+
+// Touched says that a heartbeat was answered within the last d.
+func (m *Member) Touched(d time.Duration) bool {
+	return time.Since(m.View().Answered) < d
 }
 
 // Run beats once a second with what state returns until ctx ends, then leaves
@@ -157,21 +167,28 @@ func (m *Member) beatOn(ctx context.Context, state func() State) error {
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
 	stuck := time.Now() // since when nothing was saved though it could have been
+	var away time.Time  // since when Redis does not answer; zero while it does
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		case <-m.kick:
+			ticker.Reset(beatEvery)
 		}
-		if err := m.sendReports(ctx); err != nil && ctx.Err() == nil {
-			m.log.Warn("statistics wait for Redis", zap.Error(err))
-		}
+		unsent := m.sendReports(ctx)
 		before, _ := m.outbox.waiting()
-		if err := m.beat(ctx, state()); err != nil {
-			if ctx.Err() == nil {
-				m.log.Warn("heartbeat not answered", zap.Error(err))
-			}
+		err := errors.Join(unsent, m.beat(ctx, state()))
+		switch {
+		case err == nil && !away.IsZero():
+			m.log.Info("Redis answers again", zap.Duration("after", time.Since(away).Round(time.Millisecond)))
+			away = time.Time{}
+		case err != nil && ctx.Err() == nil && away.IsZero():
+			// Once: an outage would otherwise say so every second.
+			m.log.Warn("Redis does not answer; trying on", zap.Error(err))
+			away = time.Now()
+		}
+		if err != nil {
 			stuck = time.Now()
 			continue
 		}
@@ -197,7 +214,7 @@ func (m *Member) sendReports(ctx context.Context) error {
 	defer cancel()
 	for _, k := range reports {
 		err := m.cfg.Redis.XAdd(ctx, &redis.XAddArgs{Stream: m.keys.stats(), Values: []any{
-			"run", run, "member", m.id, "number", k.number, "body", k.body,
+			"run", run, "member", m.id, "number", k.number, "oldest", k.oldest, "body", k.body,
 		}}).Err()
 		if err != nil {
 			return fmt.Errorf("send report %d: %w", k.number, err)
@@ -267,6 +284,9 @@ func (m *Member) read(old *View, reply []any, sent, received time.Time) (*View, 
 	next := *old
 	next.Answered = sent
 	next.LeaderFor = time.Duration(remaining) * time.Millisecond
+	if next.LeaderFor > 0 {
+		next.Led = sent
+	}
 	if version == 0 {
 		next.Plan = Plan{} // Redis has forgotten it
 	}

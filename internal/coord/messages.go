@@ -11,7 +11,7 @@ import (
 
 // Protocol is the version of everything in this package that travels. A member
 // refuses a run of another protocol.
-const Protocol = 1
+const Protocol = 2
 
 // Kind is what a member is.
 type Kind string
@@ -34,6 +34,13 @@ type State struct {
 	// Refusal says why the member cannot take part in the run.
 	Refusal string `json:"refusal,omitempty"`
 	Users   int    `json:"users"`
+	// CPU is the share of its cores that the process used last, 0 to 1, and
+	// Memory what it has resident, in bytes; for people.
+	CPU    float64 `json:"cpu,omitempty"`
+	Memory int64   `json:"memory,omitempty"`
+	// Leaving says that the process was told to end: it gives its slots away,
+	// and what it still has to report comes.
+	Leaving bool `json:"leaving,omitempty"`
 	// Drained says that a probe has nothing open any more.
 	Drained bool `json:"drained,omitempty"`
 	// Done says that no user runs, that no account is held and that every
@@ -54,22 +61,33 @@ type Run struct {
 
 // Report is what happened at one member since its last report.
 type Report struct {
+	// From and To are when that was, by the member's estimate of Redis's
+	// clock, in µs since 1970. The routes say themselves when.
+	From       int64           `json:"from,omitempty"`
+	To         int64           `json:"to,omitempty"`
 	Operations []opstats.Delta `json:"ops,omitempty"`
 	Routes     []Route         `json:"routes,omitempty"`
 	// Waits are the times that users waited for an account, by role.
 	Waits map[string]*hist.Histogram `json:"waits,omitempty"`
 	// CPU is the share of its cores that the process used, 0 to 1.
 	CPU float64 `json:"cpu,omitempty"`
-	// SchedLag is how long goroutines waited for a processor.
-	SchedLag *hist.Histogram `json:"lag,omitempty"`
+	// SchedLag is how long goroutines have waited for a processor since the
+	// run began here, in seconds: 99 % of them no longer.
+	SchedLag float64 `json:"lag,omitempty"`
 	// Overload is for how long, in seconds at the end of the interval, the
 	// process has used more of its cores than its spec allows.
 	Overload float64 `json:"overload,omitempty"`
 }
 
-// Route is what a probe counted on one route.
+// Route is what a probe counted on one route, of the messages that were to be
+// sent in one second.
 type Route struct {
 	Route string `json:"route"`
+	// At is the second in which they were to be sent, in s since 1970 by the
+	// member's estimate of Redis's clock. What became of them may be counted
+	// in a later report: a message that is lost belongs to the second in which
+	// it was to be sent, not to that in which it was given up.
+	At int64 `json:"at,omitempty"`
 	// Sent and the outcomes are counts since the last report.
 	Sent         int64 `json:"sent,omitempty"`
 	OnTime       int64 `json:"on_time,omitempty"`
@@ -92,6 +110,9 @@ type Entry struct {
 	Run    string
 	Member string
 	Number int64
+	// Oldest is the number of the oldest report that the member had kept when
+	// it sent this one: those before it are saved, and cannot come again.
+	Oldest int64
 	Report Report
 }
 
@@ -103,6 +124,9 @@ func decodeEntry(id string, values map[string]any) (Entry, error) {
 	e := Entry{ID: id, Run: text("run"), Member: text("member")}
 	if _, err := fmt.Sscan(text("number"), &e.Number); err != nil {
 		return e, fmt.Errorf("coord: stream entry %s: number: %w", id, err)
+	}
+	if _, err := fmt.Sscan(text("oldest"), &e.Oldest); err != nil {
+		return e, fmt.Errorf("coord: stream entry %s: oldest: %w", id, err)
 	}
 	if err := json.Unmarshal([]byte(text("body")), &e.Report); err != nil {
 		return e, fmt.Errorf("coord: stream entry %s: %w", id, err)

@@ -27,6 +27,8 @@ type keptReport struct {
 	number int64
 	body   []byte
 	sent   bool // was acknowledged, and nothing speaks for its loss
+	// oldest is the number of the oldest report that is kept; set by next.
+	oldest int64
 }
 
 // reset begins a run: what belongs to the run before is dropped.
@@ -66,9 +68,9 @@ func (o *outbox) add(run string, r Report) error {
 	return nil
 }
 
-// next returns the reports to send now, in order. At most n at a time, and no more than half of what may be kept ahead of what is
-// saved: the rest stay free to be joined, whether it is Redis that is away or
-// the master.
+// next returns the reports to send now, in order. At most n at a time, and no
+// more than half of what may be kept ahead of what is saved: the rest stay free
+// to be joined, whether it is Redis that is away or the master.
 func (o *outbox) next(n int) (run string, reports []keptReport) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -77,6 +79,7 @@ func (o *outbox) next(n int) (run string, reports []keptReport) {
 			break
 		}
 		if k := o.kept[i]; !k.sent {
+			k.oldest = o.kept[0].number
 			reports = append(reports, k)
 		}
 	}

@@ -36,12 +36,13 @@ func TestPlanUsers(t *testing.T) {
 	}
 }
 
-func TestDrop(t *testing.T) {
+// Without a master the users are gone in the end, wherever the plan was.
+func TestPlanUntil(t *testing.T) {
 	t.Parallel()
 	start := time.UnixMicro(1_700_000_000_000_000)
 	for _, tt := range []struct {
-		end, at time.Duration
-		want    int
+		until, at time.Duration
+		want      int
 	}{
 		{10 * time.Second, 4 * time.Second, 200},
 		{10 * time.Second, 10*time.Second - time.Microsecond, 200},
@@ -51,11 +52,49 @@ func TestDrop(t *testing.T) {
 		{2 * time.Second, 2*time.Second - time.Millisecond, 99},
 		{2 * time.Second, 3 * time.Second, 0},
 	} {
-		plan := coord.Plan{Phase: coord.PhaseRunning, Points: coord.Drop(coord.Ramp(start, 200, 50), start.Add(tt.end))}
+		plan := coord.Plan{Phase: coord.PhaseRunning, Points: coord.Ramp(start, 200, 50), Until: start.Add(tt.until).UnixMicro()}
 		if got := plan.Users(start.Add(tt.at)); got != tt.want {
-			t.Errorf("dropped after %v: %d users after %v, want %d", tt.end, got, tt.at, tt.want)
+			t.Errorf("until %v: %d users after %v, want %d", tt.until, got, tt.at, tt.want)
 		}
 	}
+}
+
+// A turn changes nothing before it, jumps nowhere, and arrives at the rate that
+// it was given.
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		users := rapid.IntRange(0, 5000)
+		rate := rapid.Float64Range(0.5, 1000)
+		start := time.UnixMicro(1_700_000_000_000_000)
+		at := func(d time.Duration) time.Time { return start.Add(d) }
+		points := coord.Ramp(start, users.Draw(t, "users"), rate.Draw(t, "rate"))
+		from := time.Duration(0)
+		for range rapid.IntRange(1, 5).Draw(t, "turns") {
+			from += time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "after"))
+			before := coord.Plan{Phase: coord.PhaseRunning, Points: points}
+			target, r := users.Draw(t, "users"), rate.Draw(t, "rate")
+			points = coord.Turn(points, at(from), target, r)
+			after := coord.Plan{Phase: coord.PhaseRunning, Points: points, SpawnRate: r}
+			for share := range 5 {
+				d := from * time.Duration(share) / 5
+				if got, want := after.Users(at(d)), before.Users(at(d)); got != want && d < from {
+					t.Fatalf("%d users at %v, before the turn at %v, want %d as planned", got, d, from, want)
+				}
+			}
+			then := before.Users(at(from))
+			if got := after.Users(at(from)); got < then-1 || got > then+1 {
+				t.Fatalf("%d users at the turn, want %d", got, then)
+			}
+			took := time.Duration(float64(max(target-then, then-target)+1)/r*1e9) + time.Millisecond
+			if got := after.Users(at(from + took)); got != target {
+				t.Fatalf("%d users %v after the turn from %d at %v a second, want %d", got, took, then, r, target)
+			}
+			if got := after.Rate(at(from + took/2)); got < r || got > r*1.001 {
+				t.Fatalf("users may start at %v a second, want %v", got, r)
+			}
+		}
+	})
 }
 
 // The shares of the workers add up to the users of the plan, at every moment

@@ -77,11 +77,11 @@ func TestMemberLearnsOfRunPlanAndSlots(t *testing.T) {
 		if got := string(member.View().Run.Spec); got != "spec" {
 			t.Errorf("spec %q", got)
 		}
-		members, now, err := leader.Roll(t.Context())
-		if err != nil || len(members) != 1 || members[0].ID != member.ID() || !members[0].State.Ready {
-			t.Fatalf("roll %+v, %v", members, err)
+		roll, err := leader.Roll(t.Context())
+		if err != nil || len(roll.Members) != 1 || roll.Members[0].ID != member.ID() || !roll.Members[0].State.Ready {
+			t.Fatalf("roll %+v, %v", roll, err)
 		}
-		if off := member.Clock().Now().Sub(now).Abs(); off > 2*time.Second {
+		if off := member.Clock().Now().Sub(roll.Now).Abs(); off > 2*time.Second {
 			t.Errorf("the member's clock is off by %v", off)
 		}
 		set := &coord.SlotSet{Version: 1}
@@ -91,7 +91,7 @@ func TestMemberLearnsOfRunPlanAndSlots(t *testing.T) {
 		if err := leader.Assign(t.Context(), map[string]*coord.SlotSet{member.ID(): set}); err != nil {
 			t.Fatal(err)
 		}
-		version, err := leader.Publish(t.Context(), coord.Plan{Run: "run-1", Phase: coord.PhaseRunning, Points: coord.Ramp(now, 10, 100)})
+		version, err := leader.Publish(t.Context(), coord.Plan{Run: "run-1", Phase: coord.PhaseRunning, Points: coord.Ramp(roll.Now, 10, 100)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,11 +22,9 @@ func (r *Report) absorb(next Report) {
 		}
 		r.Waits[role].Merge(wait)
 	}
-	if next.SchedLag != nil {
-		if r.SchedLag == nil {
-			r.SchedLag = new(hist.Histogram)
-		}
-		r.SchedLag.Merge(next.SchedLag)
+	r.To = max(r.To, next.To)
+	if next.SchedLag > 0 {
+		r.SchedLag = next.SchedLag // of the whole run: the newer one has the older in it
 	}
 	r.CPU = max(r.CPU, next.CPU)
 	r.Overload = max(r.Overload, next.Overload)
@@ -44,7 +42,7 @@ func (r *Report) absorbOperation(d *opstats.Delta) {
 
 func (r *Report) absorbRoute(d *Route) {
 	for i := range r.Routes {
-		if row := &r.Routes[i]; row.Route == d.Route {
+		if row := &r.Routes[i]; row.Route == d.Route && row.At == d.At {
 			row.Merge(d)
 			return
 		}
@@ -52,7 +50,7 @@ func (r *Report) absorbRoute(d *Route) {
 	r.Routes = append(r.Routes, *d)
 }
 
-// Merge adds what was counted on the same route in another time.
+// Merge adds what else was counted on the same route.
 func (r *Route) Merge(o *Route) {
 	r.Sent += o.Sent
 	r.OnTime += o.OnTime
