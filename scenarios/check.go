@@ -26,9 +26,13 @@ func (s *Spec) Check() []Problem {
 	c.thresholds(s.Thresholds, s.Probe)
 	c.require(s.Safety.MaxUsers >= 1, "safety.max_users", "%d is not above 0", s.Safety.MaxUsers)
 	c.trust(s.Trust)
+	c.require(s.DeadMan >= shortestDeadMan, "dead_man", "%v is below %v: heartbeats are a second apart", s.DeadMan, shortestDeadMan)
 	c.most(s)
 	return c.problems
 }
+
+// shortestDeadMan is long enough for a heartbeat to fail and be made again.
+const shortestDeadMan = 3 * second
 
 // checker collects problems.
 type checker struct{ problems []Problem }
@@ -122,6 +126,7 @@ func (c *checker) load(l LoadSpec, s SafetySpec) {
 	c.require(l.SpawnRate > 0 && !math.IsInf(l.SpawnRate, 0), "load.spawn_rate", "%v is not a number above 0", l.SpawnRate)
 	c.require(l.RunTime >= 0, "load.run_time", "%v is below 0", l.RunTime)
 	c.require(l.StopTimeout >= 0, "load.stop_timeout", "%v is below 0", l.StopTimeout)
+	c.stages(l)
 }
 
 func (c *checker) probe(p ProbeSpec) {
@@ -152,4 +157,6 @@ func (c *checker) trust(t TrustSpec) {
 	c.require(t.CPUFor > 0, "trust.cpu_for", "%v is not above 0", t.CPUFor)
 	c.require(t.SchedLag > 0, "trust.sched_lag", "%v is not above 0", t.SchedLag)
 	c.require(t.LateSends >= 0 && t.LateSends <= 1, "trust.late_sends", "%v is not from 0%% to 100%%", t.LateSends)
+	c.require(t.Excluded >= 0 && t.Excluded <= 1, "trust.excluded", "%v is not from 0%% to 100%%", t.Excluded)
+	c.require(t.Unwatched >= 0 && t.Unwatched <= 1, "trust.unwatched", "%v is not from 0%% to 100%%", t.Unwatched)
 }

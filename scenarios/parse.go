@@ -88,6 +88,9 @@ func (s *Spec) decode(d *decoder, root ast.Node, env ParseEnv) {
 	if _, ok := root.(*ast.MappingNode); !ok {
 		return // not a spec at all, as the decoder says
 	}
+	if len(s.Load.Stages) > 0 && d.nodes["load.users"] == nil {
+		s.Load.Users = s.Load.peak()
+	}
 	s.Settings = flags.settings(d.nodes)
 
 	found := s.Check()

@@ -50,8 +50,6 @@ func (k *flagKeys) unknownKey(path, key string, value ast.Node, known []string) 
 		return ""
 	case path == "" && slices.Contains(fieldNames(reflect.TypeFor[LoadSpec]()), key):
 		return "belongs under load"
-	case path == "load" && key == "stages":
-		return "is not available yet: give users, spawn_rate and run_time"
 	case path == "safety" && key == "max_rate":
 		return "is not available yet: max_users limits the load"
 	case path == "load" && isFlag:

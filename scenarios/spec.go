@@ -22,6 +22,9 @@ type Spec struct {
 	Thresholds []Threshold  `yaml:"thresholds"`
 	Safety     SafetySpec   `yaml:"safety"`
 	Trust      TrustSpec    `yaml:"trust"`
+	// DeadMan is how long users go on when nobody controls them: when Redis
+	// does not answer their worker, or no master leads the swarm.
+	DeadMan Duration `yaml:"dead_man"`
 
 	// Settings has the flags that the file gives, by the name as ParseEnv has
 	// it: at the top level, or under load. It is for the process that read the
@@ -98,7 +101,10 @@ type LoadSpec struct {
 	Users int `yaml:"users"`
 	// SpawnRate is how many users start a second.
 	SpawnRate float64 `yaml:"spawn_rate"`
-	// RunTime ends the run; 0 is never.
+	// Stages are what the load does in turn, in place of a single ramp to
+	// Users, which is their peak then.
+	Stages []Stage `yaml:"stages,omitempty"`
+	// RunTime ends the run; 0 is never, or with the last of the stages.
 	RunTime Duration `yaml:"run_time"`
 	// StopTimeout is how long a stopping user may take to finish; 0 is not
 	// at all.
@@ -141,6 +147,11 @@ type TrustSpec struct {
 	SchedLag Duration `yaml:"sched_lag"`
 	// LateSends is the share of the probe's sends that may be late.
 	LateSends Ratio `yaml:"late_sends"`
+	// Excluded is the share of a run that may be left out of its figures
+	// because its own parts failed, and Unwatched the share during which
+	// delivery may have gone unmeasured. With more the run is invalid.
+	Excluded  Ratio `yaml:"excluded"`
+	Unwatched Ratio `yaml:"unwatched"`
 }
 
 const second = Duration(1e9)
@@ -160,8 +171,9 @@ func defaultSpec() *Spec {
 			Rate: 20 * perSecond, Routes: []string{RouteQuiet, RouteCrowd},
 			OnTime: 2 * second, Timeout: 15 * second,
 		},
-		Safety: SafetySpec{MaxUsers: 10000},
-		Trust:  TrustSpec{CPU: 0.85, CPUFor: 5 * second, SchedLag: second / 50, LateSends: 0.01},
+		Safety:  SafetySpec{MaxUsers: 10000},
+		Trust:   TrustSpec{CPU: 0.85, CPUFor: 5 * second, SchedLag: second / 50, LateSends: 0.01, Excluded: 0.5, Unwatched: 0.1},
+		DeadMan: 60 * second,
 	}
 }
 

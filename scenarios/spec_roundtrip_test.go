@@ -59,6 +59,13 @@ func drawSpec(t *rapid.T) *scenarios.Spec {
 	spec.Load.Users = rapid.IntRange(1, 10000).Draw(t, "users")
 	spec.Load.SpawnRate = rapid.Float64Range(1e-300, 1e300).Draw(t, "spawn_rate")
 	spec.Load.RunTime = drawDuration(t, 0)
+	if rapid.Bool().Draw(t, "stages") {
+		spec.Load.Stages = []scenarios.Stage{
+			{For: drawDuration(t, 1), Users: spec.Load.Users},
+			{For: 1e9, Users: rapid.IntRange(0, spec.Load.Users).Draw(t, "down"), SpawnRate: rapid.Float64Range(10000, 1e9).Draw(t, "stage_rate")},
+		}
+	}
+	spec.DeadMan = drawDuration(t, 3000)
 	spec.Probe.Rate = scenarios.Rate(rapid.Float64Range(1./3600, 1e9).Draw(t, "rate"))
 	spec.Probe.Routes = rapid.Permutation([]string{"quiet", "crowd"}).Draw(t, "routes")[:rapid.IntRange(0, 2).Draw(t, "n")]
 	if len(spec.Probe.Routes) == 0 {

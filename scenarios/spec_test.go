@@ -135,7 +135,8 @@ func TestSpecDefaults(t *testing.T) {
 		Load:     scenarios.LoadSpec{Users: 1, SpawnRate: 1},
 		Probe:    scenarios.ProbeSpec{Rate: 20, Routes: []string{"quiet", "crowd"}, OnTime: 2 * s, Timeout: 15 * s},
 		Safety:   scenarios.SafetySpec{MaxUsers: 10000},
-		Trust:    scenarios.TrustSpec{CPU: 0.85, CPUFor: 5 * s, SchedLag: s / 50, LateSends: 0.01},
+		Trust:    scenarios.TrustSpec{CPU: 0.85, CPUFor: 5 * s, SchedLag: s / 50, LateSends: 0.01, Excluded: 0.5, Unwatched: 0.1},
+		DeadMan:  60 * s,
 		Settings: map[string]scenarios.Setting{},
 	}
 	if got := parse(t, minimal); !equal(got, want) {

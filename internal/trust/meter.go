@@ -28,7 +28,12 @@ type Meter struct {
 	buckets  []uint64
 	overload time.Duration
 	samples  []metrics.Sample
+	lag      hist.Histogram // of all samples
 }
+
+// LagP99 is how long 99 % of all waits of goroutines for a processor took at
+// most since the meter was started.
+func (m *Meter) LagP99() time.Duration { return m.lag.Quantile(0.99) }
 
 // Sample is what happened since the last sample.
 type Sample struct {
@@ -92,7 +97,16 @@ func (m *Meter) Sample() Sample {
 		}
 	}
 	m.buckets = append(m.buckets[:0], lag.Counts...)
+	m.lag.Merge(s.SchedLag)
 	return s
+}
+
+// Memory is what the Go runtime has of the process's memory, in bytes, without
+// what it has given back to the system.
+func Memory() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
 
 // cpuTime is the processor time of the process, user and system.
