@@ -255,6 +255,13 @@ func (h *Holder) State() State {
 	return h.state
 }
 
+// Grace is for how long after the end of a lease answers to requests that had
+// left before may still be read: half the lock-delay, at most 2 s. The account is
+// nobody else's before the whole of it is over.
+func (h *Holder) Grace() time.Duration {
+	return min(h.pool.settings.LockDelay/2, 2*time.Second)
+}
+
 // signal wakes Run.
 func (h *Holder) signal() {
 	select {

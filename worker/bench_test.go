@@ -142,10 +142,10 @@ func (b *bench) stats() accounts.RoleStats {
 
 func (b *bench) roll() map[string]coord.State {
 	b.Helper()
-	members, _, err := b.leader.Roll(b.Context())
+	roll, err := b.leader.Roll(b.Context())
 	b.must("roll", err)
 	states := make(map[string]coord.State)
-	for _, m := range members {
+	for _, m := range roll.Members {
 		states[m.ID] = m.State
 	}
 	return states
@@ -208,6 +208,7 @@ func (b *bench) enter(phase coord.Phase) {
 // merge does a master's work: it merges what has come in and saves it.
 func (b *bench) merge() {
 	b.Helper()
+	b.must("renew the lease", b.leader.Renew(b.Context()))
 	entries, err := b.leader.Read(b.Context(), b.position, 1000)
 	b.must("read statistics", err)
 	for _, e := range entries {

@@ -43,8 +43,9 @@ type conductor struct {
 	exited    chan *user
 	// ahead is how many users of each role are about to start, as of
 	// lookedAhead.
-	ahead       map[string]int
-	lookedAhead time.Time
+	ahead        map[string]int
+	lookedAhead  time.Time
+	uncontrolled bool // said, so that it is said once
 }
 
 // conduct starts and stops users as the plan and the slots say, until ctx or
@@ -64,12 +65,52 @@ func (w *run) conduct(ctx context.Context) {
 		}
 		view := w.Member.View()
 		if ctx.Err() != nil || w.over() || view.Plan.Phase == coord.PhaseStopping {
-			c.stopAll(ctx, time.Duration(w.Spec.Load.StopTimeout))
+			stopTimeout := time.Duration(w.Spec.Load.StopTimeout)
+			if ctx.Err() != nil {
+				// Others take the users over while these finish.
+				w.SetState(func(s *coord.State) { s.Leaving = true })
+				w.Member.Hurry()
+				stopTimeout = min(stopTimeout, time.Duration(w.Spec.DeadMan)) // it may be its parent that is gone
+			}
+			c.stopAll(ctx, stopTimeout)
 			return
 		}
+		c.watchTouch()
 		c.follow(view)
 		w.SetState(func(s *coord.State) { s.Users = len(c.users) })
 	}
+}
+
+// watchTouch lets no session begin while Redis is out of touch, and says so.
+func (c *conductor) watchTouch() {
+	inTouch := c.InTouch()
+	if !c.touch.set(inTouch) {
+		return
+	}
+	if inTouch {
+		c.Log.Info("in touch with Redis again: users go on")
+	} else {
+		c.Log.Warn("Redis does not answer: no user and no session begins", zap.Int("users", len(c.users)))
+	}
+}
+
+// wanted is how many users the swarm is to have now: none once nobody controls
+// it any more.
+func (c *conductor) wanted(view *coord.View) int {
+	controlled := c.Controlled()
+	if controlled == c.uncontrolled {
+		c.uncontrolled = !controlled
+		if controlled {
+			c.Log.Info("somebody controls the swarm again: users start")
+		} else {
+			c.Log.Warn("nobody controls the swarm: users end", zap.Duration("since", time.Duration(c.Spec.DeadMan)), zap.Int("users", len(c.users)))
+		}
+	}
+	if !controlled {
+		return 0
+	}
+	// The plan is bounded already; a typing mistake has to pass here too.
+	return min(view.Plan.Users(c.Member.Clock().Now()), c.Spec.Safety.MaxUsers)
 }
 
 // follow moves the users towards what the view wants.
@@ -83,13 +124,12 @@ func (c *conductor) follow(view *coord.View) {
 			}
 		}
 	}
-	// The plan is bounded already; a typing mistake has to pass here too.
-	n := min(view.Plan.Users(c.Member.Clock().Now()), c.Spec.Safety.MaxUsers)
+	n := c.wanted(view)
 	want := c.slots.Count(n)
 	if len(c.users) > want {
 		for number, u := range c.users {
 			if number >= n {
-				u.finish()
+				u.leave(time.Duration(c.Spec.Load.StopTimeout))
 			}
 		}
 	}
@@ -97,9 +137,12 @@ func (c *conductor) follow(view *coord.View) {
 	c.prefetch(view)
 
 	now := time.Now()
-	rate := view.Plan.SpawnRate * float64(c.slots.Len()) / coord.Slots
+	rate := view.Plan.Rate(c.Member.Clock().Now()) * float64(c.slots.Len()) / coord.Slots
 	c.allowance = min(c.allowance+rate*now.Sub(c.last).Seconds(), max(1, rate*burst))
 	c.last = now
+	if !c.InTouch() {
+		return // others may have these users by now
+	}
 	for ; c.prefix < want; c.prefix++ {
 		number := c.slots.Number(c.prefix)
 		if c.users[number] != nil {
@@ -121,9 +164,13 @@ func (c *conductor) prefetch(view *coord.View) {
 	} else {
 		return
 	}
-	n := min(view.Plan.Users(c.Member.Clock().Now().Add(lookAhead)), c.Spec.Safety.MaxUsers)
-	// No more can start than the spawn rate allows.
-	rate := view.Plan.SpawnRate * float64(c.slots.Len()) / coord.Slots
+	soon := c.Member.Clock().Now().Add(lookAhead)
+	n := min(view.Plan.Users(soon), c.Spec.Safety.MaxUsers)
+	if c.uncontrolled {
+		n = 0
+	}
+	// No more can start than the rate allows.
+	rate := view.Plan.Rate(soon) * float64(c.slots.Len()) / coord.Slots
 	most := int(math.Ceil(rate * lookAhead.Seconds()))
 	clear(c.ahead)
 	for i := c.prefix; i < c.slots.Count(n) && most > 0; i++ {
@@ -140,6 +187,7 @@ func (c *conductor) prefetch(view *coord.View) {
 // remove forgets a user that has ended. If its number is wanted again, follow
 // starts it anew.
 func (c *conductor) remove(u *user) {
+	u.gone()
 	delete(c.users, u.number)
 	c.prefix = 0
 	c.SetState(func(s *coord.State) { s.Users = len(c.users) })
@@ -155,8 +203,9 @@ func (c *conductor) stopAll(ctx context.Context, stopTimeout time.Duration) {
 	for _, u := range c.users {
 		u.finish()
 	}
+	ended := ctx.Done()
 	if ctx.Err() != nil {
-		stopTimeout = 0 // whoever ends the process does not wait for sessions
+		ended = nil // the stop timeout is short already
 	}
 	stop := time.NewTimer(stopTimeout)
 	defer stop.Stop()
@@ -166,10 +215,12 @@ func (c *conductor) stopAll(ctx context.Context, stopTimeout time.Duration) {
 		select {
 		case u := <-c.exited:
 			c.remove(u)
-		case <-ctx.Done():
-			stop.Reset(0)
-			abort.Reset(stopGrace) // the grace counts from the stop, and whoever ends the process does not wait for long
-			ctx = context.WithoutCancel(ctx)
+		case <-ended:
+			ended = nil
+			if deadMan := time.Duration(c.Spec.DeadMan); deadMan < stopTimeout {
+				stop.Reset(deadMan)
+				abort.Reset(deadMan + stopGrace)
+			}
 		case <-stop.C:
 			for _, u := range c.users {
 				u.stop(errStopped)

@@ -66,9 +66,10 @@ func TestTwoWorkersShareTheNumbers(t *testing.T) {
 	})
 }
 
-// A plan can go down: the highest numbers end, each when its session does.
+// A plan can go down: the highest numbers end, each when its session does if that
+// is within the stop timeout.
 func TestPlanGoesDown(t *testing.T) {
-	on(t, config{size: 20, rate: 20, session: lasts(3 * time.Second)}, func(b *bench) {
+	on(t, config{size: 20, rate: 20, session: lasts(3 * time.Second), spec: "load: { stop_timeout: 3s }"}, func(b *bench) {
 		p := b.startWorker()
 		b.assign(1, func(int) *process { return p })
 		start := time.Now().Add(1500 * time.Millisecond)

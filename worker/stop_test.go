@@ -115,14 +115,14 @@ func TestAbortAfterTheGrace(t *testing.T) {
 	}{
 		"told by the plan":     {"", func(b *bench, _ *process) { b.enter(coord.PhaseStopping) }, 5 * time.Second},
 		"after a stop timeout": {"load: { stop_timeout: 3s }", func(b *bench, _ *process) { b.enter(coord.PhaseStopping) }, 8 * time.Second},
-		// Whoever ends the process waits neither for sessions nor for the
-		// rest of a stop timeout.
-		"told by a signal": {"load: { stop_timeout: 10m }", func(_ *bench, p *process) { p.cancel() }, 5 * time.Second},
+		// Sessions may end by themselves also when the process is to end, but not
+		// for longer than nobody may control them.
+		"told by a signal": {"load: { stop_timeout: 10m }\ndead_man: 4s", func(_ *bench, p *process) { p.cancel() }, 9 * time.Second},
 		"told by a signal while the plan stops": {"load: { stop_timeout: 10m }", func(b *bench, p *process) {
 			b.enter(coord.PhaseStopping)
 			pass(time.Second)
 			p.cancel()
-		}, 6 * time.Second},
+		}, 66 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			one(t, config{size: 3, session: deaf, spec: tt.spec}, 3, func(b *bench, p *process) {

@@ -42,6 +42,28 @@ type user struct {
 	stop context.CancelCauseFunc
 	// abort closes the connections.
 	abort context.CancelCauseFunc
+	// stopping and aborting are the timers of leave; nil before. They belong to
+	// the conductor.
+	stopping, aborting *time.Timer
+}
+
+// leave ends a user that is not wanted any more: its session may end by itself
+// for so long, is stopped then, and if it does not react its connections are
+// closed.
+func (u *user) leave(stopTimeout time.Duration) {
+	u.finish()
+	if u.stopping == nil {
+		u.stopping = time.AfterFunc(stopTimeout, func() { u.stop(errStopped) })
+		u.aborting = time.AfterFunc(stopTimeout+stopGrace, func() { u.abort(errAborted) })
+	}
+}
+
+// gone lets go of what a user has had.
+func (u *user) gone() {
+	if u.stopping != nil {
+		u.stopping.Stop()
+		u.aborting.Stop()
+	}
 }
 
 // start starts a user. It is over when it has arrived on exited.
@@ -67,6 +89,9 @@ func (w *run) live(hard, soft, more context.Context, number int) {
 	random := rand.New(rand.NewPCG(uint64(number), 0x7468726f6e67))
 	pause := minPause
 	for more.Err() == nil {
+		if w.touch.wait(more) != nil {
+			return
+		}
 		err := w.session(hard, soft, more, number, class, random)
 		if err == nil || more.Err() != nil {
 			pause = minPause
@@ -93,7 +118,9 @@ func (w *run) session(hard, soft, more context.Context, number int, class *scena
 	defer unbind()
 	dialer := dial.New(w.Allow, lease)
 	defer dialer.Close()
-	detach := context.AfterFunc(bound, func() { dialer.Close() })
+	read, unread := w.lastAnswers(bound)
+	defer unread()
+	detach := context.AfterFunc(read, func() { dialer.Close() })
 	defer detach()
 
 	ctx, cancel := context.WithCancelCause(bound)
@@ -101,7 +128,7 @@ func (w *run) session(hard, soft, more context.Context, number int, class *scena
 	unstop := context.AfterFunc(soft, func() { cancel(context.Cause(soft)) })
 	defer unstop()
 
-	conn, err := w.login(ctx, bound, lease, class.Role, dialer)
+	conn, err := w.login(ctx, read, lease, class.Role, dialer)
 	if err != nil {
 		if errors.Is(err, pubsub.ErrAccountRefused) {
 			outcome = accounts.Refused(err.Error())
@@ -120,6 +147,25 @@ func (w *run) session(hard, soft, more context.Context, number int, class *scena
 		w.recorder.Record(opSession, class.Name, time.Since(start), 0, err)
 	}
 	return err
+}
+
+// lastAnswers returns a context that ends with bound, but a moment later if that
+// was because the lease has run out: nothing more is written then, but the target
+// has done what it was asked before, and its answers say so. A process that was
+// paused finds them waiting when it goes on.
+func (w *run) lastAnswers(bound context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(bound))
+	detach := context.AfterFunc(bound, func() {
+		cause := context.Cause(bound)
+		if errors.Is(cause, accounts.ErrSuspended) || errors.Is(cause, accounts.ErrLost) {
+			_ = scenarios.Sleep(ctx, w.Holder.Grace()) // or less, if the session is over
+		}
+		cancel(cause)
+	})
+	return ctx, func() {
+		detach()
+		cancel(nil)
+	}
 }
 
 // lease waits for an account of the role, as long as the spec allows.
@@ -168,16 +214,16 @@ func leaseError(err error, limit time.Duration) error {
 
 // login connects. Like every operation it is finished once begun, unless the
 // lease or the user's grace runs out.
-func (w *run) login(ctx, bound context.Context, lease *accounts.Lease, role string, dialer pubsub.Dialer) (pubsub.Conn, error) {
+func (w *run) login(ctx, read context.Context, lease *accounts.Lease, role string, dialer pubsub.Dialer) (pubsub.Conn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	opCtx, cancel := context.WithTimeout(bound, loginTimeout)
+	opCtx, cancel := context.WithTimeout(read, loginTimeout)
 	defer cancel()
 	start := time.Now()
 	conn, err := w.Driver.Connect(opCtx, lease.Leased, dialer)
 	recorded := err
-	if err != nil && bound.Err() != nil {
+	if err != nil && read.Err() != nil {
 		recorded = fmt.Errorf("%w: %w", context.Canceled, err)
 	}
 	w.recorder.Record(scenarios.OpLogin, role, time.Since(start), 0, recorded)

@@ -32,10 +32,13 @@ type run struct {
 	waits    map[string]*hist.Recorder // by role; fixed before users start
 	// complained is when it was last said what accounts are short, in Unix ns.
 	complained atomic.Int64
+	// touch is open while Redis answers: with it shut no session begins.
+	touch    gate
+	reported time.Time // until when; of the goroutine of report
 }
 
 func play(ctx context.Context, r *rig.Rig) error {
-	w := &run{Rig: r, classes: r.Spec.Behaviour.Classes(), recorder: opstats.NewRecorder(), waits: make(map[string]*hist.Recorder)}
+	w := &run{Rig: r, classes: r.Spec.Behaviour.Classes(), recorder: opstats.NewRecorder(), waits: make(map[string]*hist.Recorder), reported: time.Now()}
 	for _, class := range w.classes {
 		if w.waits[class.Role] == nil {
 			w.waits[class.Role] = hist.NewRecorder()
@@ -90,11 +93,8 @@ func (w *run) report(ctx context.Context, usersGone <-chan struct{}) {
 
 // take gathers the report of the time since the last one.
 func (w *run) take() coord.Report {
-	sample := w.Meter.Sample()
-	report := coord.Report{
-		Operations: w.recorder.Take(),
-		CPU:        sample.CPU, SchedLag: sample.SchedLag, Overload: sample.Overload.Seconds(),
-	}
+	report := w.NewReport(&w.reported)
+	report.Operations = w.recorder.Take()
 	for role, recorder := range w.waits {
 		wait := new(hist.Histogram)
 		recorder.Take(wait)

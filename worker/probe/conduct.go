@@ -140,10 +140,9 @@ func (p *probe) start() time.Time {
 // end is when the plan's users are gone even if no master ends the run, since an
 // instant of this process; 0 if they never are. Nobody would stop the probe then.
 func (p *probe) end(since time.Time) time.Duration {
-	points := p.Member.View().Plan.Points
-	if n := len(points); n > 0 && points[n-1].Users == 0 {
+	if until := p.Member.View().Plan.Until; until != 0 {
 		now := time.Now()
-		return now.Add(time.UnixMicro(points[n-1].At).Sub(p.Member.Clock().At(now))).Sub(since)
+		return now.Add(time.UnixMicro(until).Sub(p.Member.Clock().At(now))).Sub(since)
 	}
 	return 0
 }

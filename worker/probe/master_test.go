@@ -173,9 +173,9 @@ func (s *swarm) enter(phase coord.Phase) {
 	s.Helper()
 	s.plan.Phase = phase
 	if phase == coord.PhaseRunning {
-		_, now, err := s.leader.Roll(s.Context())
+		roll, err := s.leader.Roll(s.Context())
 		s.must("roll", err)
-		s.plan.Points = coord.Ramp(now.Add(100*time.Millisecond), 1, 1)
+		s.plan.Points = coord.Ramp(roll.Now.Add(100*time.Millisecond), 1, 1)
 	}
 	s.plan.Leave = phase == coord.PhaseEnded
 	_, err := s.leader.Publish(s.Context(), s.plan)
@@ -192,9 +192,9 @@ func (s *swarm) until(what string, wanted func(coord.State) bool) {
 	var state coord.State
 	for {
 		s.merge()
-		members, _, err := s.leader.Roll(ctx)
+		roll, err := s.leader.Roll(ctx)
 		s.must("roll", err)
-		for _, m := range members {
+		for _, m := range roll.Members {
 			if state = m.State; state.Kind == coord.KindProbe && wanted(state) {
 				return
 			}

@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/throng-load/throng/internal/coord"
@@ -40,13 +42,18 @@ type matcher struct {
 	// of two publishes ended before the other began even within one tick of
 	// the clock.
 	steps int64
-	// delta is what was counted since the last take.
-	delta coord.Route
+	// second is the second of the swarm's time in which an instant lies, in s
+	// since 1970.
+	second func(at time.Duration) int64
+	// deltas are what was counted since the last take, by the second in which
+	// the messages were to be sent.
+	deltas map[int64]*coord.Route
 }
 
 // message is one message of the ring.
 type message struct {
-	at time.Duration // intended
+	at     time.Duration // intended
+	second int64         // in which that lies
 	// left and acknowledged are the steps at which its publish began and
 	// succeeded; 0 as long as it has not.
 	left, acknowledged int64
@@ -57,11 +64,14 @@ type message struct {
 }
 
 // newMatcher returns a matcher for so many messages a second.
-func newMatcher(l limits, rate float64) *matcher {
+func newMatcher(l limits, rate float64, second func(at time.Duration) int64) *matcher {
 	// The margin is for slow rates, where a duplicate may come long after
 	// the newest message.
 	window := math.Ceil(windowTimeouts*rate*l.timeout.Seconds()) + 64
-	return &matcher{limits: l, ring: make([]message, int(min(window, maxWindow)))}
+	return &matcher{
+		limits: l, ring: make([]message, int(min(window, maxWindow))),
+		second: second, deltas: make(map[int64]*coord.Route),
+	}
 }
 
 // send enters the message that is to be sent at an instant, and returns its
@@ -73,27 +83,37 @@ func (m *matcher) send(at, now time.Duration) (sequence int64, ok bool) {
 	if slot.open {
 		return 0, false
 	}
-	*slot = message{at: at, open: true}
+	*slot = message{at: at, second: m.second(at), open: true}
 	m.last++
 	m.open++
-	m.delta.Sent++
+	m.delta(slot.second).Sent++
 	return m.last, true
 }
 
-// leaveOut counts a message that was not sent at all.
-func (m *matcher) leaveOut() { m.delta.LeftOut++ }
+// leaveOut counts a message that was due at an instant and not sent at all.
+func (m *matcher) leaveOut(at time.Duration) { m.delta(m.second(at)).LeftOut++ }
+
+// delta is where messages of a second are counted.
+func (m *matcher) delta(second int64) *coord.Route {
+	d := m.deltas[second]
+	if d == nil {
+		d = &coord.Route{At: second}
+		m.deltas[second] = d
+	}
+	return d
+}
 
 // leave notes that the message is handed to the connection at now.
 func (m *matcher) leave(sequence int64, now time.Duration) {
 	if !m.remembers(sequence) {
-		m.delta.LateSends++ // the process stood still for longer than the window
+		m.delta(m.second(now)).LateSends++ // the process stood still for longer than the window
 		return
 	}
 	msg := m.message(sequence)
 	m.steps++
 	msg.left = m.steps
 	if now-msg.at > m.limits.lateSend {
-		m.delta.LateSends++
+		m.delta(msg.second).LateSends++
 	}
 }
 
@@ -108,33 +128,34 @@ func (m *matcher) acknowledge(sequence int64) {
 // receive notes an arrival at now.
 func (m *matcher) receive(sequence int64, now time.Duration) {
 	if !m.remembers(sequence) {
-		m.delta.Unexpected++
+		m.unexpected(now)
 		return
 	}
 	msg := m.message(sequence)
+	delta := m.delta(msg.second)
 	if msg.arrived {
-		m.delta.Duplicated++
+		delta.Duplicated++
 		return
 	}
 	msg.arrived = true
 	if m.overtaken(sequence) {
-		m.delta.Reordered++
+		delta.Reordered++
 	}
 	m.furthest = max(m.furthest, sequence)
 	latency := now - msg.at
 	switch {
 	case !msg.open && !msg.abandoned: // what is lost stays lost
-		m.delta.AfterTimeout++
+		delta.AfterTimeout++
 		return
 	case latency > m.limits.timeout:
-		m.delta.Lost++
-		m.delta.AfterTimeout++
+		delta.Lost++
+		delta.AfterTimeout++
 	case latency > m.limits.onTime:
-		m.delta.Late++
-		m.record(latency)
+		delta.Late++
+		record(delta, latency)
 	default:
-		m.delta.OnTime++
-		m.record(latency)
+		delta.OnTime++
+		record(delta, latency)
 	}
 	if msg.open {
 		msg.open = false
@@ -154,8 +175,8 @@ func (m *matcher) abandon() {
 	}
 }
 
-// unexpected counts an arrival of something that was never sent.
-func (m *matcher) unexpected() { m.delta.Unexpected++ }
+// unexpected counts an arrival, at now, of something that was never sent.
+func (m *matcher) unexpected(now time.Duration) { m.delta(m.second(now)).Unexpected++ }
 
 // overtaken says whether a message with a higher sequence has arrived before,
 // although its publish began only after this one's was acknowledged. Publishes
@@ -175,11 +196,11 @@ func (m *matcher) overtaken(sequence int64) bool {
 	return false
 }
 
-func (m *matcher) record(latency time.Duration) {
-	if m.delta.Latency == nil {
-		m.delta.Latency = new(hist.Histogram)
+func record(delta *coord.Route, latency time.Duration) {
+	if delta.Latency == nil {
+		delta.Latency = new(hist.Histogram)
 	}
-	m.delta.Latency.Record(latency)
+	delta.Latency.Record(latency)
 }
 
 // expire gives up what is open for longer than the timeout. A message that was
@@ -195,17 +216,21 @@ func (m *matcher) expire(now time.Duration) {
 		}
 		msg.open = false
 		m.open--
-		m.delta.Lost++
+		m.delta(msg.second).Lost++
 	}
 }
 
-// take returns what was counted since the last take, as of now. At any time
-// the sums of all deltas meet sent = on time + late + lost + open.
-func (m *matcher) take(now time.Duration) coord.Route {
+// take returns what was counted since the last take, as of now, by second. At
+// any time the sums of all deltas meet sent = on time + late + lost + open, those
+// of each second alone too.
+func (m *matcher) take(now time.Duration) []coord.Route {
 	m.expire(now)
-	delta := m.delta
-	m.delta = coord.Route{}
-	return delta
+	taken := make([]coord.Route, 0, len(m.deltas))
+	for _, second := range slices.Sorted(maps.Keys(m.deltas)) {
+		taken = append(taken, *m.deltas[second])
+	}
+	clear(m.deltas)
+	return taken
 }
 
 // remembers says whether the sequence was sent and is still in the ring.

@@ -19,6 +19,17 @@ func counts(r coord.Route) coord.Route {
 	return r
 }
 
+// sumOf is what routes of all seconds add up to.
+func sumOf(rows []coord.Route) coord.Route {
+	var sum coord.Route
+	for i := range rows {
+		sum.Merge(&rows[i])
+	}
+	return sum
+}
+
+func wholeSeconds(at time.Duration) int64 { return int64(at / time.Second) }
+
 func TestMatcherOutcomes(t *testing.T) {
 	t.Parallel()
 	const s = time.Second
@@ -82,11 +93,11 @@ func TestMatcherOutcomes(t *testing.T) {
 			m.leave(1, 200*time.Millisecond)
 			m.leave(2, s+200*time.Millisecond+1)
 		}, coord.Route{Sent: 3, LateSends: 1}, 3},
-		{"left out", func(m *matcher) { m.leaveOut() }, coord.Route{Sent: 3, LeftOut: 1}, 3},
+		{"left out", func(m *matcher) { m.leaveOut(3 * s) }, coord.Route{Sent: 3, LeftOut: 1}, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m := newMatcher(testLimits(), 1)
+			m := newMatcher(testLimits(), 1, wholeSeconds)
 			for i := range int64(3) {
 				at := time.Duration(i) * s
 				if sequence, ok := m.send(at, at); !ok || sequence != i+1 {
@@ -94,7 +105,7 @@ func TestMatcherOutcomes(t *testing.T) {
 				}
 			}
 			c.then(m)
-			if got := counts(m.take(0)); got != c.want || m.open != c.open {
+			if got := counts(sumOf(m.take(0))); got != c.want || m.open != c.open {
 				t.Errorf("got %+v with %d open, want %+v with %d open", got, m.open, c.want, c.open)
 			}
 		})
@@ -103,14 +114,14 @@ func TestMatcherOutcomes(t *testing.T) {
 
 func TestMatcherTakesEachCountOnce(t *testing.T) {
 	t.Parallel()
-	m := newMatcher(testLimits(), 1)
+	m := newMatcher(testLimits(), 1, wholeSeconds)
 	m.send(0, 0)
 	m.receive(1, 3*time.Second)
-	first := m.take(3 * time.Second)
+	first := sumOf(m.take(3 * time.Second))
 	if want := (coord.Route{Sent: 1, Late: 1}); counts(first) != want || first.Latency.Max() != 3*time.Second {
 		t.Errorf("first take: %+v, latency %v", counts(first), first.Latency.Max())
 	}
-	if second := m.take(4 * time.Second); second != (coord.Route{}) {
+	if second := sumOf(m.take(4 * time.Second)); second != (coord.Route{}) {
 		t.Errorf("second take: %+v, want nothing", second)
 	}
 	if first.Latency.Count() != 1 {
@@ -209,10 +220,11 @@ func TestMatcherAgreesWithItsDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := limits{onTime: 20, timeout: 100, lateSend: 3}
 		h := &history{limits: l, window: rapid.Int64Range(1, 40).Draw(t, "window")}
-		m := &matcher{limits: l, ring: make([]message, h.window)}
+		m := newMatcher(l, 1, wholeSeconds)
+		m.ring = make([]message, h.window)
 		var total coord.Route
 		take := func() {
-			delta := m.take(h.now)
+			delta := sumOf(m.take(h.now))
 			total.Merge(&delta)
 		}
 		any := func(t *rapid.T) (int64, *sent) {
@@ -239,7 +251,7 @@ func TestMatcherAgreesWithItsDefinition(t *testing.T) {
 					t.Fatalf("send = %v, want %v", ok, !full)
 				}
 				if !ok {
-					m.leaveOut()
+					m.leaveOut(h.now)
 					h.leftOut++
 					return
 				}

@@ -42,10 +42,11 @@ type probe struct {
 	recorder *opstats.Recorder
 	routes   []*route
 	stood    atomic.Bool // every route has stood once
+	reported time.Time   // until when; of the goroutine of report
 }
 
 func play(ctx context.Context, r *rig.Rig) error {
-	p := &probe{Rig: r, recorder: opstats.NewRecorder()}
+	p := &probe{Rig: r, recorder: opstats.NewRecorder(), reported: time.Now()}
 	if rate := r.Spec.Probe.Rate; rate > maxRate {
 		p.refuse(fmt.Errorf("probe.rate %v is above %v, the most that one probe can send in time", rate, scenarios.Rate(maxRate)))
 		p.await(ctx, coord.PhaseEnded, nil)
@@ -80,7 +81,7 @@ func (p *probe) routeConfig(name string) routeConfig {
 		record: func(took time.Duration, bytes int, err error) {
 			p.recorder.Record(opProbe, "publish "+name, took, bytes, err)
 		},
-		join: p.join, log: p.Log,
+		join: p.join, muted: func() bool { return !p.Controlled() }, log: p.Log,
 	}
 	switch name {
 	case scenarios.RouteCrowd:
@@ -142,15 +143,12 @@ func (p *probe) report(ctx context.Context, gone <-chan struct{}) {
 
 // take gathers the report of the time since the last one.
 func (p *probe) take() coord.Report {
-	measuring := p.stood.Load() && !slices.ContainsFunc(p.routes, (*route).suspended)
+	measuring := p.stood.Load() && p.Controlled() && !slices.ContainsFunc(p.routes, (*route).suspended)
+	report := p.NewReport(&p.reported)
 	p.SetState(func(s *coord.State) { s.Ready = measuring })
-	sample := p.Meter.Sample()
-	report := coord.Report{
-		Operations: p.recorder.Take(),
-		CPU:        sample.CPU, SchedLag: sample.SchedLag, Overload: sample.Overload.Seconds(),
-	}
+	report.Operations = p.recorder.Take()
 	for _, r := range p.routes {
-		report.Routes = append(report.Routes, r.take())
+		report.Routes = append(report.Routes, r.take()...)
 	}
 	return report
 }

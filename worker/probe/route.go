@@ -35,7 +35,9 @@ type routeConfig struct {
 	// record takes the outcome of each publish.
 	record func(took time.Duration, bytes int, err error)
 	join   join
-	log    *zap.Logger
+	// muted says that nobody controls the swarm, so that nothing is sent.
+	muted func() bool
+	log   *zap.Logger
 }
 
 // route is one path from a publisher through the target to a subscriber. It is
@@ -58,8 +60,10 @@ func newRoute(c routeConfig) *route {
 		routeConfig: c,
 		slots:       make(chan struct{}, int(min(inFlight, maxInFlight))),
 		origin:      time.Now(),
-		match:       newMatcher(c.limits, c.rate),
 	}
+	r.match = newMatcher(c.limits, c.rate, func(at time.Duration) int64 {
+		return r.swarmTime(r.origin.Add(at)).Unix()
+	})
 	r.publisherLine = r.newLine("publisher", nil)
 	r.subscriberLine = r.newLine("subscriber", r.subscribe)
 	return r
@@ -113,7 +117,7 @@ func (r *route) receive(payload []byte, received time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !ours {
-		r.match.unexpected()
+		r.match.unexpected(r.since(received))
 		return
 	}
 	r.match.receive(e.Sequence, r.since(received))
@@ -142,7 +146,7 @@ func (r *route) send(soft, hard context.Context, s schedule) {
 		} else if soft.Err() != nil && -wait > r.limits.lateSend {
 			// Told to stop while behind: what was due is not
 			// forgotten, it was left out.
-			r.leaveOut()
+			r.leaveOut(at)
 			continue
 		}
 		r.dispatch(hard, &publishes, at)
@@ -152,10 +156,10 @@ func (r *route) send(soft, hard context.Context, s schedule) {
 // dispatch starts the publish of the message that is due, or leaves it out: a
 // publish that blocks must not delay the next one.
 //
-// While the route is suspended nothing is sent, and nothing left out: the master
-// excludes that time from what it judges.
+// While the route is suspended or muted nothing is sent, and nothing left out: the
+// master excludes that time from what it judges.
 func (r *route) dispatch(hard context.Context, publishes *sync.WaitGroup, at time.Duration) {
-	if r.suspended() {
+	if r.suspended() || r.muted() {
 		return
 	}
 	now := r.since(time.Now())
@@ -163,13 +167,13 @@ func (r *route) dispatch(hard context.Context, publishes *sync.WaitGroup, at tim
 	// be lost, and not by the target's fault.
 	hopeless := now-at > r.limits.timeout
 	if hopeless || !r.reserve() {
-		r.leaveOut()
+		r.leaveOut(at)
 		return
 	}
 	r.mu.Lock()
 	sequence, ok := r.match.send(at, now)
 	if !ok {
-		r.match.leaveOut()
+		r.match.leaveOut(at)
 	}
 	r.mu.Unlock()
 	if !ok {
@@ -192,10 +196,10 @@ func (r *route) reserve() bool {
 	}
 }
 
-func (r *route) leaveOut() {
+func (r *route) leaveOut(at time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.match.leaveOut()
+	r.match.leaveOut(at)
 }
 
 // publish sends one message. Without a connection it does nothing, and the
@@ -254,11 +258,18 @@ func (r *route) settled() bool {
 	return r.match.open == 0
 }
 
-// take returns what was counted since the last take, all as of one instant.
-func (r *route) take() coord.Route {
+// take returns what was counted since the last take, all as of one instant. A
+// route of which nothing was counted says that it is there.
+func (r *route) take() []coord.Route {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delta := r.match.take(r.since(time.Now()))
-	delta.Route = r.name
-	return delta
+	now := r.since(time.Now())
+	taken := r.match.take(now)
+	if len(taken) == 0 {
+		taken = []coord.Route{{At: r.match.second(now)}}
+	}
+	for i := range taken {
+		taken[i].Route = r.name
+	}
+	return taken
 }

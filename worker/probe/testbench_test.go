@@ -46,8 +46,8 @@ func newBench(rate float64, change func(*routeConfig)) *bench {
 			defer b.mu.Unlock()
 			b.recorded = append(b.recorded, err)
 		},
-		join: b.join,
-		log:  zap.NewNop(),
+		join: b.join, muted: func() bool { return false },
+		log: zap.NewNop(),
 	}
 	if change != nil {
 		change(&c)
@@ -125,7 +125,7 @@ func (l *life) end() coord.Route {
 }
 
 func (l *life) report() {
-	delta := l.take()
+	delta := sumOf(l.take())
 	l.reported.Merge(&delta)
 }
 

@@ -99,6 +99,33 @@ func (d *desk) change(f func(*coord.State)) {
 	f(&d.state)
 }
 
+// Controlled says whether somebody controls the swarm: a living leader has been
+// heard of within the spec's time for the dead man's switch.
+func (r *Rig) Controlled() bool {
+	return time.Since(r.Member.View().Led) < time.Duration(r.Spec.DeadMan)
+}
+
+// outOfTouch is how long Redis may leave heartbeats unanswered before nothing new
+// is begun: by then the master gives this process's users to others.
+const outOfTouch = 3 * time.Second
+
+// InTouch says whether Redis has answered a heartbeat recently enough for
+// something new to be begun.
+func (r *Rig) InTouch() bool { return r.Member.Touched(outOfTouch) }
+
+// NewReport returns the report of the time since the last one, with what every
+// process reports of itself; until is when that ended, and moves on.
+func (r *Rig) NewReport(until *time.Time) coord.Report {
+	clock, from := r.Member.Clock(), *until
+	*until = time.Now()
+	sample := r.Meter.Sample()
+	r.SetState(func(s *coord.State) { s.CPU, s.Memory = sample.CPU, trust.Memory() })
+	return coord.Report{
+		From: clock.At(from).UnixMicro(), To: clock.At(*until).UnixMicro(),
+		CPU: sample.CPU, SchedLag: r.Meter.LagP99().Seconds(), Overload: sample.Overload.Seconds(),
+	}
+}
+
 // SetState changes what the next heartbeat says. Hurry the member if others
 // wait for it.
 func (r *Rig) SetState(f func(*coord.State)) { r.desk.change(f) }

@@ -3,6 +3,7 @@ package rig_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"os"
@@ -147,12 +148,12 @@ func (b *bench) end(id string, leave bool) {
 // state is what the process says of itself; false if it is not on the roll.
 func (b *bench) state() (coord.State, bool) {
 	b.Helper()
-	members, _, err := b.leader.Roll(b.Context())
+	roll, err := b.leader.Roll(b.Context())
 	b.must(err)
-	if len(members) == 0 {
+	if len(roll.Members) == 0 {
 		return coord.State{}, false
 	}
-	return members[0].State, true
+	return roll.Members[0].State, true
 }
 
 // pass lets fake time pass, and everything happen that happens until then.
@@ -247,7 +248,7 @@ func TestRefusesAnotherProtocol(t *testing.T) {
 		b.must(b.rdb.HSet(b.Context(), run, "protocol", coord.Protocol+1).Err())
 		pass(1100 * time.Millisecond)
 		state, _ := b.state()
-		if played, _ := b.runs(); played != "" || !strings.Contains(state.Refusal, "version 2 of the protocol") {
+		if played, _ := b.runs(); played != "" || !strings.Contains(state.Refusal, fmt.Sprintf("version %d of the protocol", coord.Protocol+1)) {
 			b.Errorf("played %q, refusal %q", played, state.Refusal)
 		}
 		if b.gone() {
@@ -350,9 +351,9 @@ func TestStop(t *testing.T) {
 		pass(time.Second)
 		b.stop()
 		pass(3500 * time.Millisecond)
-		members, _, err := b.leader.Roll(b.Context())
-		if err != nil || len(members) != 1 || members[0].Silent > 1100*time.Millisecond {
-			b.Errorf("while it cleans up the roll is %+v, %v", members, err)
+		roll, err := b.leader.Roll(b.Context())
+		if err != nil || len(roll.Members) != 1 || roll.Members[0].Silent > 1100*time.Millisecond {
+			b.Errorf("while it cleans up the roll is %+v, %v", roll.Members, err)
 		}
 		if took := b.left(); took > time.Second || b.err != nil {
 			b.Errorf("left after %v more, %v", took, b.err)
