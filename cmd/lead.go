@@ -32,6 +32,10 @@ type swarm struct {
 	// its users are about to start.
 	begun   func() error
 	running func()
+	// standby waits for another master to die; see master.Config.
+	standby bool
+	// control, if set, changes the run while it goes on.
+	control *master.Control
 }
 
 // lead runs a swarm to its end. Without a summary, the error says why there was
@@ -50,8 +54,9 @@ func lead(ctx context.Context, e env, log *zap.Logger, s swarm) (*report.Summary
 	summary, err := master.Run(ctx, master.Config{
 		Redis: s.client, Swarm: s.name, Spec: s.spec, Log: log,
 		Workers: s.wait.workers, WorkersWait: s.wait.limit(),
-		SharedMachine: s.shared, Begun: s.begun, Keys: keys, Keep: keep(e),
-		Observe: func(summary *report.Summary) {
+		SharedMachine: s.shared, Begun: s.begun, Keys: keys, Keep: keep(e), Standby: s.standby, Control: s.control,
+		Observe: func(snapshot *master.Snapshot) {
+			summary := snapshot.Summary
 			if last == nil && s.running != nil {
 				s.running()
 			}
@@ -65,12 +70,18 @@ func lead(ctx context.Context, e env, log *zap.Logger, s swarm) (*report.Summary
 	switch {
 	case errors.Is(err, coord.ErrLed):
 		return nil, startError("swarm %q has a master already: stop that one, or give this run a name of its own with --swarm", s.name)
+	case errors.Is(err, master.ErrEndedElsewhere):
+		fmt.Fprintln(e.stderr, "throng:", err)
+		return nil, nil
+	case errors.Is(err, coord.ErrDeposed):
+		return nil, err // the run goes on, and its summary is another's to write
 	case summary == nil && last == nil:
 		return nil, err
 	case summary == nil:
 		// The run was lost on the way; what was known of it is still worth having.
 		summary = last
 		summary.Run.Verdict, summary.Run.Validity.State = report.VerdictInvalid, report.Invalid
+		summary.Run.Validity.Reasons = append(summary.Run.Validity.Reasons, err.Error())
 		summary.Run.ExitCode = master.ExitInvalid
 		if ctx.Err() != nil {
 			summary.Run.ExitCode = master.ExitInterrupted

@@ -59,9 +59,14 @@ func (m *Master) begin(ctx context.Context) error {
 	if resumed, err := m.resume(ctx, spec); err != nil || resumed {
 		return err
 	}
+	return m.beginAnew(ctx, spec)
+}
+
+// beginAnew begins a run, and drops what another has left.
+func (m *Master) beginAnew(ctx context.Context, spec []byte) error {
 	m.run = coord.Run{ID: uuid.NewString(), Protocol: coord.Protocol, Spec: spec}
-	m.plan = coord.Plan{Run: m.run.ID, Phase: coord.PhaseWaiting, SpawnRate: m.cfg.Spec.Load.SpawnRate, Leave: true}
-	m.totals = newTotals()
+	m.plan = coord.Plan{Run: m.run.ID, Phase: coord.PhaseWaiting, SpawnRate: m.load.SpawnRate, Leave: m.cfg.ReadSpec == nil}
+	m.totals = newTotals(m.cfg.Spec.Trust)
 	m.totals.Processes = []report.Process{{Role: "master", PID: os.Getpid()}}
 	for _, stats := range m.accounts {
 		m.totals.Before[stats.Role] = stats
@@ -86,10 +91,10 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	default:
 		return false, nil
 	}
-	if run.ID == "" || plan.Run != run.ID || run.Protocol != coord.Protocol || string(run.Spec) != string(spec) {
+	if run.ID == "" || plan.Run != run.ID || run.Protocol != coord.Protocol {
 		return false, nil
 	}
-	members, now, err := m.leader.Roll(ctx)
+	roll, err := m.leader.Roll(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -99,19 +104,35 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	}
 	// A worker that has only just come has no slots: it found the run, as we did.
 	alive := false
-	for _, member := range members {
+	for _, member := range roll.Members {
 		alive = alive || assigned[member.ID] != nil && member.State.Run == run.ID && member.Silent < lostAfter
 	}
 	if !alive {
 		m.log.Info("the run before was left unfinished and nobody works at it any more; beginning anew", zap.String("run", run.ID))
 		return false, nil
 	}
-	if m.totals, err = loadTotals(saved); err != nil {
+	switch same := string(run.Spec) == string(spec); {
+	case !same && m.cfg.Standby:
+		return false, &StartError{fmt.Sprintf("the swarm is in the middle of run %s, whose file or flags differ from this standby's: start it with the same", run.ID)}
+	case !same:
+		m.log.Warn("an unfinished run of another file or other flags is given up for this one", zap.String("run", run.ID))
+		return false, nil
+	}
+	if m.totals, err = loadTotals(saved, m.cfg.Spec.Trust); err != nil {
 		return false, err
 	}
-	m.run, m.plan, m.now, m.workers = run, plan, now, assigned
-	m.totals.Processes = append(m.totals.Processes, report.Process{Role: "master", PID: os.Getpid()})
-	m.event(report.EventMasterRestarted, now, now, fmt.Sprintf("epoch %d", m.leader.Epoch()))
-	m.log.Info("run taken up", zap.String("run", run.ID), zap.String("phase", string(plan.Phase)), zap.Int64("epoch", m.leader.Epoch()))
+	m.takeUp(run, plan, roll, assigned)
 	return true, nil
+}
+
+// takeUp goes on with a run where the last master was.
+func (m *Master) takeUp(run coord.Run, plan coord.Plan, roll coord.Roll, assigned map[string]*coord.SlotSet) {
+	m.run, m.plan, m.now, m.rolled, m.workers = run, plan, roll.Now, time.Now(), assigned
+	m.totals.Processes = append(m.totals.Processes, report.Process{Role: "master", PID: os.Getpid()})
+	from := m.totals.LastSeen
+	if from.IsZero() {
+		from = roll.Now
+	}
+	m.totals.note(report.EventMasterChanged, from, roll.Now, fmt.Sprintf("users went on; another master leads, of epoch %d", m.leader.Epoch()))
+	m.log.Info("run taken up", zap.String("run", run.ID), zap.String("phase", string(plan.Phase)), zap.Int64("epoch", m.leader.Epoch()))
 }

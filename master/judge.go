@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/throng-load/throng/internal/coord"
 	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/master/report"
 	"github.com/throng-load/throng/scenarios"
@@ -24,15 +25,11 @@ const (
 // opProbe is the type of the probe's own operations, which are no load.
 const opProbe = "PROBE"
 
-// maxExcluded is the share of a run that may go unmeasured before thresholds on
-// delivery make it invalid.
-const maxExcluded = 0.1
-
 // sharedMachine explains a generator in trouble where the target runs beside it.
 const sharedMachine = "the target and Redis run on the same machine, which is fine for a trial"
 
 // measure returns the value of a metric, and false when it was not measured.
-func (t *totals) measure(metric scenarios.Metric) (float64, bool) {
+func (t *tally) measure(metric scenarios.Metric) (float64, bool) {
 	worst, measured := 0.0, false
 	each := func(value func(i int) (float64, bool)) (float64, bool) {
 		for i := range t.Routes {
@@ -65,20 +62,8 @@ func (t *totals) measure(metric scenarios.Metric) (float64, bool) {
 	return 0, false
 }
 
-// load is how many operations the users have made, and how many failed. What
-// was delivered to them is not what they did.
-func (t *totals) load() (count, failures int64) {
-	for _, op := range t.Operations {
-		if op.Type != opProbe && op.Type != scenarios.OpDeliver {
-			count += op.Count
-			failures += op.Failures
-		}
-	}
-	return count, failures
-}
-
 // judgeThresholds evaluates the thresholds. One that was not measured is not ok.
-func (t *totals) judgeThresholds(thresholds []scenarios.Threshold) []report.Threshold {
+func (t *tally) judgeThresholds(thresholds []scenarios.Threshold) []report.Threshold {
 	judged := make([]report.Threshold, len(thresholds))
 	for i, threshold := range thresholds {
 		judged[i] = report.Threshold{Expr: threshold.Expr}
@@ -93,15 +78,16 @@ func (t *totals) judgeThresholds(thresholds []scenarios.Threshold) []report.Thre
 // judgeGenerator says whether the load generator can be believed, by the worst
 // of its processes. Only late sends of the probe make a run invalid: a busy
 // processor that did not delay them has done no harm.
-func (t *totals) judgeGenerator(spec *scenarios.Spec, shared bool) report.Generator {
+func (t *totals) judgeGenerator(routes []*coord.Route, spec *scenarios.Spec, shared bool) report.Generator {
 	g := report.Generator{Trust: report.TrustOK, Reasons: []string{}}
 	limits := spec.Trust
-	cpu, overload, lag := 0.0, 0.0, time.Duration(0)
+	cpu, overload, waited := 0.0, 0.0, 0.0
 	for _, process := range t.Generators {
 		cpu = max(cpu, process.CPUMax)
 		overload = max(overload, process.Overload)
-		lag = max(lag, process.SchedLag.Quantile(0.99))
+		waited = max(waited, process.SchedLag)
 	}
+	lag := time.Duration(waited * float64(time.Second))
 	if len(t.Generators) > 0 {
 		ms := milliseconds(lag)
 		g.CPUMax, g.SchedLagP99MS = &cpu, &ms
@@ -114,9 +100,9 @@ func (t *totals) judgeGenerator(spec *scenarios.Spec, shared bool) report.Genera
 		g.Trust = report.TrustDegraded
 		g.Reasons = append(g.Reasons, fmt.Sprintf("goroutines of a process waited for a processor: p99 %.0f ms, over %s", milliseconds(lag), limits.SchedLag))
 	}
-	if len(t.Routes) > 0 {
+	if len(routes) > 0 {
 		sent, late := int64(0), int64(0)
-		for _, route := range t.Routes {
+		for _, route := range routes {
 			sent += route.Sent + route.LeftOut
 			late += route.LateSends + route.LeftOut
 		}
@@ -133,7 +119,8 @@ func (t *totals) judgeGenerator(spec *scenarios.Spec, shared bool) report.Genera
 }
 
 // judge fills in the verdict and the exit code from the rest of the summary.
-func (m *Master) judge(s *report.Summary) {
+// Whole are the figures of the whole run.
+func (m *Master) judge(s *report.Summary, whole *tally, windows []window) {
 	crossed, unmeasured, namesFailures, namesDelivery := false, false, false, false
 	for _, threshold := range s.Thresholds {
 		crossed = crossed || !threshold.OK && threshold.Value != nil
@@ -143,21 +130,9 @@ func (m *Master) judge(s *report.Summary) {
 		namesFailures = namesFailures || threshold.Metric == scenarios.Failures
 		namesDelivery = namesDelivery || threshold.Metric != scenarios.Failures
 	}
-	_, failures := m.totals.load()
+	_, failures := whole.load()
 
-	s.Run.Validity = report.Validity{State: report.Valid, Excluded: m.totals.excluded(m.now)}
-	if len(m.totals.Excluded) > 0 {
-		s.Run.Validity.State = report.Partial
-	}
-	// Whether messages arrived is not known for a run that was not watched.
-	missing := time.Duration(0)
-	for _, window := range s.Run.Validity.Excluded {
-		missing += window.To.Sub(window.From)
-	}
-	unwatched := namesDelivery && missing.Seconds() > maxExcluded*s.Run.DurationS
-	if m.totals.LostAll || unwatched || s.Generator.Trust == report.TrustInvalid {
-		s.Run.Validity.State = report.Invalid
-	}
+	s.Run.Validity = m.validity(windows, namesDelivery, s)
 	switch {
 	case s.Run.Validity.State == report.Invalid:
 		s.Run.Verdict, s.Run.ExitCode = report.VerdictInvalid, ExitInvalid
@@ -175,17 +150,38 @@ func (m *Master) judge(s *report.Summary) {
 	}
 }
 
-// excluded returns the windows that do not count; one that is still open ends
-// now, or with the users: what comes after them is no part of the run.
-func (t *totals) excluded(now time.Time) []report.Window {
-	windows := append([]report.Window{}, t.Excluded...)
-	if n := len(windows); n > 0 && windows[n-1].To.IsZero() {
-		if !t.Stopped.IsZero() {
-			now = t.Stopped
-		}
-		windows[n-1].To = now.UTC()
+// validity says whether the run still counts, and why not.
+func (m *Master) validity(windows []window, namesDelivery bool, s *report.Summary) report.Validity {
+	v := report.Validity{State: report.Valid, Reasons: []string{}, Excluded: []report.Window{}}
+	for _, w := range windows {
+		v.State = report.Partial
+		v.Excluded = append(v.Excluded, w.Window)
 	}
-	return windows
+	invalid := func(format string, args ...any) {
+		v.State = report.Invalid
+		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
+	}
+	if m.totals.Broken != "" {
+		invalid("%s", m.totals.Broken)
+	}
+	if m.totals.LostAll {
+		invalid("no worker was left")
+	}
+	trust := m.cfg.Spec.Trust
+	excluded, unwatched := covered(windows)
+	share := func(d time.Duration) float64 { return d.Seconds() / max(s.Run.DurationS, 1e-9) }
+	if share(excluded) > float64(trust.Excluded) {
+		invalid("%.0f %% of the run are left out, over %s: too little of it is undamaged", 100*share(excluded), trust.Excluded)
+	}
+	// Whether messages arrived is not known for a run that was not watched.
+	if namesDelivery && share(unwatched) > float64(trust.Unwatched) {
+		invalid("delivery was not measured for %.0f %% of the run, over %s", 100*share(unwatched), trust.Unwatched)
+	}
+	if s.Generator.Trust == report.TrustInvalid {
+		v.State = report.Invalid
+		v.Reasons = append(v.Reasons, s.Generator.Reasons...)
+	}
+	return v
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -21,6 +21,8 @@ import (
 const (
 	roundEvery   = 500 * time.Millisecond
 	roundTimeout = 2 * time.Second
+	// saveEvery is how often what was merged is saved, at most.
+	saveEvery = time.Second
 	// lostAfter is how long a worker may be silent before its slots are given
 	// to others.
 	lostAfter = 3 * time.Second
@@ -28,8 +30,9 @@ const (
 	// heard to say so: it looks once a second and says so with a heartbeat.
 	probeSays = 2 * time.Second
 	// startDelay lets every worker learn of the plan before it begins, so
-	// that all begin at once.
+	// that all begin at once; editDelay is the same for a plan that changes.
 	startDelay = 1500 * time.Millisecond
+	editDelay  = time.Second
 	// stopLimit is how long members may take, beyond the stop timeout, to
 	// stop their users and have everything saved.
 	stopLimit = 15 * time.Second
@@ -40,9 +43,9 @@ const (
 	drainLimit = 5 * time.Second
 	// interruptedDrain is how long an interrupted run waits for the probe.
 	interruptedDrain = time.Second
-	// redisLimit is how long Redis may be away before the run is given up: as
-	// long as the workers' users live without it.
-	redisLimit = time.Minute
+	// redisLimit is how long Redis may be away, beyond the dead man's switch,
+	// before the run is given up.
+	redisLimit = 30 * time.Second
 )
 
 // Config says what to run and where. Redis, Swarm, Spec and Log must be set.
@@ -55,6 +58,14 @@ type Config struct {
 	Workers int
 	// WorkersWait is how long to wait for them; 0 is for ever.
 	WorkersWait time.Duration
+	// Standby waits while another master leads, and takes its run over when it
+	// dies.
+	Standby bool
+	// Control, if set, is how front ends change the run; for Serve it must be.
+	Control *Control
+	// ReadSpec reads the text of a spec that another master has left; for Serve
+	// alone, which needs it.
+	ReadSpec func(text []byte) (*scenarios.Spec, error)
 	// SharedMachine says that the target runs on the same machine, which is a
 	// reason for a generator to be short of processor.
 	SharedMachine bool
@@ -66,9 +77,9 @@ type Config struct {
 	// Keep looks after the pool while the run lasts, until ctx ends. Nothing
 	// when nil.
 	Keep func(ctx context.Context, pool *accounts.Pool, spec *scenarios.Spec, log *zap.Logger)
-	// Observe, if set, is called with the state of the run twice a second while
-	// it runs, from the master's goroutine.
-	Observe func(*report.Summary)
+	// Observe, if set, is called with the state of things twice a second, from
+	// the master's goroutine; Run calls it from when users are about to start.
+	Observe func(*Snapshot)
 	Log     *zap.Logger
 }
 
@@ -77,11 +88,18 @@ type StartError struct{ Text string }
 
 func (e *StartError) Error() string { return e.Text }
 
-// ErrInterrupted is returned for a run that was told to stop: with its summary,
-// or without one if it had not begun.
-var ErrInterrupted = errors.New("interrupted")
+var (
+	// ErrInterrupted is returned for a run that was told to stop: with its
+	// summary, or without one if it had not begun.
+	ErrInterrupted = errors.New("interrupted")
+	// ErrEndedElsewhere is returned to a standby whose master has brought the
+	// run to its end.
+	ErrEndedElsewhere = errors.New("the run has come to its end under the master that led it")
+	// ErrRedisAway is wrapped when a run is given up because Redis is away.
+	ErrRedisAway = errors.New("redis does not answer")
+)
 
-// Master is one run's master. It is made and driven by Run.
+// Master is one run's master. It is made and driven by Run and Serve.
 type Master struct {
 	cfg    Config
 	log    *zap.Logger
@@ -90,6 +108,7 @@ type Master struct {
 
 	run      coord.Run
 	plan     coord.Plan
+	load     Load // what the plan begins with, where there are no stages
 	totals   *totals
 	workers  map[string]*coord.SlotSet // the assignment
 	members  []coord.Present           // the last roll
@@ -100,92 +119,165 @@ type Master struct {
 	quarantined int64
 	short       map[string]*report.Short // by role
 	now         time.Time                // Redis's, at the last roll
+	rolled      time.Time                // when that was, on this process's clock
 
 	since       time.Time // when the phase began, on this process's clock
 	answered    time.Time // when Redis last answered a whole round
-	interrupted bool
-	waitingFor  string // said last
+	failing     time.Time // since when rounds fail; zero while they do not
+	interrupted bool      // this process is to end
+	told        bool      // a front end has ended the run
+	waitingFor  string    // said last
 	// lenientUntil is until when nobody is judged silent, on this process's
 	// clock: after Redis was away, everybody has been silent.
 	lenientUntil time.Time
 	patient      bool      // it was said that leases are waited for
 	aloneSince   time.Time // since when no worker is there; zero while one is
+	assigned     time.Time // when slots were last shared out
 	meter        *trust.Meter
 	saved        coord.Saved // what was saved last
+	savedAt      time.Time
+	saves        int64 // by this master, for marks
+}
+
+func newMaster(cfg Config, leader *coord.Leader) *Master {
+	return &Master{
+		cfg: cfg, log: cfg.Log.Named("master"), leader: leader, totals: newTotals(cfg.Spec.Trust),
+		workers: make(map[string]*coord.SlotSet), short: make(map[string]*report.Short),
+		load: Load{Users: cfg.Spec.Load.Users, SpawnRate: cfg.Spec.Load.SpawnRate},
+	}
 }
 
 // Run leads the swarm through one run and returns its summary. When ctx ends,
-// the run is stopped early and the summary comes with ErrInterrupted. Without
-// a summary the error is a *StartError (the run did not begin),
-// coord.ErrLed (the swarm has a master), coord.ErrDeposed (another took over)
-// or about Redis.
+// the run is stopped early and the summary comes with ErrInterrupted; when Redis
+// loses the swarm's data or stays away, with coord.ErrEmptied or ErrRedisAway.
+// Without a summary the error is a *StartError (the run did not begin),
+// coord.ErrLed (the swarm has a master), coord.ErrDeposed (another took over),
+// ErrEndedElsewhere (a standby was not needed) or about Redis.
 //
 // A run that a master before has begun with the same spec, and whose workers
 // are still there, is taken up where it was.
 func Run(ctx context.Context, cfg Config) (*report.Summary, error) {
-	m := &Master{cfg: cfg, log: cfg.Log.Named("master"), workers: make(map[string]*coord.SlotSet), short: make(map[string]*report.Short)}
-	var err error
-	m.pool, err = accounts.Open(ctx, accounts.Config{Redis: cfg.Redis, Namespace: cfg.Namespace, Name: cfg.Spec.Accounts.Pool, Keys: cfg.Keys, Log: cfg.Log})
-	if errors.Is(err, accounts.ErrNoPool) {
-		return nil, &StartError{fmt.Sprintf("there is no pool %q of accounts in Redis: make it with `throng accounts create`", cfg.Spec.Accounts.Pool)}
-	}
-	if err != nil {
+	m := newMaster(cfg, nil)
+	if err := m.openPool(ctx); err != nil {
 		return nil, err
 	}
 	if err := m.checkAccounts(ctx); err != nil {
 		return nil, err
 	}
-	m.leader, err = coord.Campaign(ctx, coord.LeaderConfig{Redis: cfg.Redis, Namespace: cfg.Namespace, Swarm: cfg.Swarm})
+	leader, err := m.campaign(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		resignCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
-		defer cancel()
-		if err := m.leader.Resign(resignCtx); err != nil {
-			m.log.Debug("the lease was not given back; it runs out by itself", zap.Error(err))
-		}
-	}()
+	m.leader = leader
+	defer resign(ctx, leader, m.log)
 	if err := m.begin(ctx); err != nil {
 		return nil, err
 	}
-	if cfg.Begun != nil {
-		if err := cfg.Begun(); err != nil {
+	return m.lead(ctx)
+}
+
+// campaign takes the leader's lease. A standby waits for it.
+func (m *Master) campaign(ctx context.Context) (*coord.Leader, error) {
+	waited := false
+	leader, err := coord.Campaign(ctx, coord.LeaderConfig{
+		Redis: m.cfg.Redis, Namespace: m.cfg.Namespace, Swarm: m.cfg.Swarm, Standby: m.cfg.Standby,
+		Watch: func() {
+			if !waited && m.cfg.Standby {
+				m.log.Info("standing by: another master leads the swarm")
+			}
+			waited = true
+		},
+	})
+	if err != nil || !waited || !m.cfg.Standby {
+		return leader, err
+	}
+	m.log.Info("the master that led is gone; taking over", zap.Int64("epoch", leader.Epoch()))
+	if m.cfg.Control != nil && m.cfg.ReadSpec != nil {
+		return leader, nil // of a master that serves, no run is the last
+	}
+	if _, plan, _, err := leader.Load(ctx); err == nil && plan.Phase == coord.PhaseEnded {
+		resign(ctx, leader, m.log)
+		return nil, ErrEndedElsewhere
+	}
+	return leader, nil
+}
+
+// resign gives the lease back, so that the next master need not wait.
+func resign(ctx context.Context, leader *coord.Leader, log *zap.Logger) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
+	defer cancel()
+	if err := leader.Resign(ctx); err != nil {
+		log.Debug("the lease was not given back; it runs out by itself", zap.Error(err))
+	}
+}
+
+func (m *Master) openPool(ctx context.Context) error {
+	var err error
+	m.pool, err = accounts.Open(ctx, accounts.Config{
+		Redis: m.cfg.Redis, Namespace: m.cfg.Namespace, Name: m.cfg.Spec.Accounts.Pool, Keys: m.cfg.Keys, Log: m.cfg.Log,
+	})
+	if errors.Is(err, accounts.ErrNoPool) {
+		return &StartError{fmt.Sprintf("there is no pool %q of accounts in Redis: make it with `throng accounts create`", m.cfg.Spec.Accounts.Pool)}
+	}
+	return err
+}
+
+// lead leads a run that has begun to its end.
+func (m *Master) lead(ctx context.Context) (*report.Summary, error) {
+	if m.cfg.Begun != nil {
+		if err := m.cfg.Begun(); err != nil {
 			return nil, err
 		}
 	}
-
 	// The reclaimer goes on until the run is over, whatever becomes of ctx:
 	// the accounts of workers that died must come back first.
 	group := new(errgroup.Group)
 	reclaimCtx, stopReclaiming := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return accounts.NewReclaimer(m.pool).Run(reclaimCtx) })
-	if cfg.Keep != nil {
+	if m.cfg.Keep != nil {
 		group.Go(func() error {
-			cfg.Keep(reclaimCtx, m.pool, cfg.Spec, cfg.Log)
+			m.cfg.Keep(reclaimCtx, m.pool, m.cfg.Spec, m.cfg.Log)
 			return nil
 		})
 	}
-	err = m.lead(ctx)
+	err := m.rounds(ctx)
 	stopReclaiming()
-	if rerr := group.Wait(); err == nil && rerr != nil {
+	if rerr := group.Wait(); err == nil {
 		err = rerr
 	}
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil && m.interrupted:
+		return m.summary(), ErrInterrupted
+	case err == nil:
+		return m.summary(), nil
+	case errors.Is(err, accounts.ErrNoPool):
+		// Whoever has deleted the pool may have deleted everything.
+		err = fmt.Errorf("%w: %w", coord.ErrEmptied, err)
+		fallthrough
+	case errors.Is(err, coord.ErrEmptied), errors.Is(err, ErrRedisAway):
+		if !m.started() && m.plan.Phase != coord.PhaseStopping {
+			return nil, err
+		}
+		// What was known of the run is still worth having.
+		m.totals.Broken = "Redis lost the swarm's data"
+		if errors.Is(err, ErrRedisAway) {
+			m.totals.Broken = "Redis was away for too long"
+		}
+		m.totals.begin(report.EventRedisAway, "redis", m.redisNow(), m.totals.Broken)
+		return m.summary(), err
 	}
-	summary := m.summary()
-	if m.interrupted {
-		return summary, ErrInterrupted
-	}
-	return summary, nil
+	return nil, err
 }
 
-// lead makes round after round until the run has ended.
-func (m *Master) lead(ctx context.Context) error {
+// rounds makes round after round until the run has ended.
+func (m *Master) rounds(ctx context.Context) error {
 	ticker := time.NewTicker(roundEvery)
 	defer ticker.Stop()
 	stop := ctx.Done()
+	var orders <-chan order
+	if m.cfg.Control != nil {
+		orders = m.cfg.Control.orders
+	}
 	for m.plan.Phase != coord.PhaseEnded {
 		select {
 		case <-stop:
@@ -195,29 +287,53 @@ func (m *Master) lead(ctx context.Context) error {
 			if start := m.startTime(); at.Before(start) {
 				at = start // before users have started
 			}
-			m.event(report.EventInterrupted, at, at, "told to stop before its time")
+			m.totals.note(report.EventInterrupted, at, at, "told to stop before its time")
 			m.log.Info("stopping")
+		case o := <-orders:
+			orderCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
+			m.obey(orderCtx, o)
+			cancel()
+			continue
 		case <-ticker.C:
 		}
 		roundCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
 		err := m.round(roundCtx)
 		cancel()
-		var start *StartError
-		switch {
-		case err == nil:
-			m.answered = time.Now()
-		case errors.Is(err, coord.ErrDeposed), errors.Is(err, coord.ErrEmptied), errors.Is(err, accounts.ErrNoPool), errors.Is(err, ErrInterrupted), errors.As(err, &start):
+		if err := m.judgeRound(err); err != nil {
 			return err
-		case time.Since(m.answered) > redisLimit:
-			return fmt.Errorf("redis has not answered for %v: %w", redisLimit, err)
-		case m.interrupted && time.Since(m.answered) > 2*roundTimeout:
-			return fmt.Errorf("interrupted while Redis does not answer: %w", err)
-		default:
-			m.log.Warn("round not finished; trying again", zap.Error(err))
 		}
-		if m.cfg.Observe != nil && m.plan.Phase != coord.PhaseWaiting {
-			m.cfg.Observe(m.summary())
+		if m.cfg.Observe != nil && (m.plan.Phase != coord.PhaseWaiting || m.cfg.ReadSpec != nil) {
+			m.cfg.Observe(m.snapshot())
 		}
+	}
+	return nil
+}
+
+// judgeRound says whether the run goes on after a round.
+func (m *Master) judgeRound(err error) error {
+	var start *StartError
+	switch {
+	case err == nil:
+		if !m.failing.IsZero() {
+			m.log.Info("Redis answers again", zap.Duration("after", time.Since(m.failing).Round(time.Millisecond)))
+		}
+		m.answered, m.failing = time.Now(), time.Time{}
+		return nil
+	case errors.Is(err, coord.ErrDeposed), errors.Is(err, coord.ErrEmptied), errors.Is(err, accounts.ErrNoPool), errors.Is(err, ErrInterrupted), errors.As(err, &start):
+		return err
+	}
+	if m.failing.IsZero() {
+		// Once: an outage would otherwise say so twice a second.
+		m.log.Warn("Redis does not answer: workers begin nothing new after 3 s, accounts are fenced when leases run out, users end with the dead man's switch; trying on",
+			zap.Duration("dead man", time.Duration(m.cfg.Spec.DeadMan)), zap.Error(err))
+		m.failing = time.Now()
+	}
+	limit := time.Duration(m.cfg.Spec.DeadMan) + redisLimit
+	if m.interrupted {
+		limit = 2 * roundTimeout
+	}
+	if time.Since(m.answered) > limit {
+		return fmt.Errorf("%w for %v: %w", ErrRedisAway, limit, err)
 	}
 	return nil
 }
@@ -262,7 +378,7 @@ func (m *Master) mergeAndSave(ctx context.Context) error {
 			m.log.Error("statistics that cannot be read are left out", zap.Error(err))
 		}
 		for _, entry := range entries {
-			if !m.totals.merge(m.run.ID, entry) {
+			if !m.totals.merge(m.run.ID, entry, m.now) {
 				m.log.Debug("entry skipped", zap.String("member", entry.Member), zap.Int64("number", entry.Number))
 			}
 		}
@@ -270,14 +386,31 @@ func (m *Master) mergeAndSave(ctx context.Context) error {
 			break
 		}
 	}
+	m.totals.settle(m.now)
+	return m.save(ctx)
+}
+
+// save saves what was merged, at most once a second while users run: what is not
+// saved is in the stream, and at the members.
+func (m *Master) save(ctx context.Context) error {
+	lost := m.saved.Mark != "" && m.saved.Mark != m.totals.found
+	if !lost && m.started() && time.Since(m.savedAt) < saveEvery {
+		return nil
+	}
+	m.totals.LastSeen = m.now
 	saved, err := m.totals.saved(m.run.ID)
-	if err != nil || saved.Position == m.saved.Position && bytes.Equal(saved.Body, m.saved.Body) {
+	if err != nil || !lost && saved.Position == m.saved.Position && bytes.Equal(saved.Body, m.saved.Body) {
 		return err
 	}
+	if lost {
+		m.log.Warn("Redis has lost what was saved last; saving it again")
+	}
+	m.saves++
+	saved.Mark = fmt.Sprintf("%d.%d", m.leader.Epoch(), m.saves)
 	if err := m.leader.Save(ctx, saved); err != nil {
 		return err
 	}
-	m.saved = saved
+	m.saved, m.savedAt, m.totals.found = saved, time.Now(), saved.Mark
 	return nil
 }
 
@@ -287,11 +420,16 @@ func (m *Master) measure() {
 	if m.meter == nil {
 		m.meter = trust.NewMeter(float64(m.cfg.Spec.Trust.CPU))
 	} else if sample, ok := m.meter.SampleAfter(time.Second); ok {
-		m.totals.generator("master", sample.CPU, sample.Overload.Seconds(), sample.SchedLag)
+		m.totals.generator("master", &coord.Report{
+			To: m.now.UnixMicro(), CPU: sample.CPU, Overload: sample.Overload.Seconds(), SchedLag: m.meter.LagP99().Seconds(),
+		})
 	}
 }
 
-// event puts something into the run's timeline.
-func (m *Master) event(kind string, from, to time.Time, detail string) {
-	m.totals.Events = append(m.totals.Events, report.Event{Kind: kind, From: from.UTC(), To: to.UTC(), Detail: detail})
+// redisNow is Redis's time now, as far as the last roll tells.
+func (m *Master) redisNow() time.Time {
+	if m.rolled.IsZero() {
+		return m.now
+	}
+	return m.now.Add(time.Since(m.rolled))
 }

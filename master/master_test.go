@@ -111,7 +111,7 @@ func lead(ctx context.Context, rdb redis.UniversalClient, namespace string, spec
 	go func() {
 		summary, err := master.Run(ctx, master.Config{
 			Redis: rdb, Namespace: namespace, Swarm: "s", Spec: spec, Workers: workers, Log: zap.NewNop(),
-			Observe: func(s *report.Summary) { observed <- s },
+			Observe: func(s *master.Snapshot) { observed <- s.Summary },
 		})
 		ended <- outcome{summary, err}
 	}()
@@ -220,7 +220,7 @@ func entries(t *testing.T, rdb redis.UniversalClient, stream string, worker fake
 	}
 	var all [][]any
 	for i := range n {
-		all = append(all, []any{"run", worker.View().Run.ID, "member", worker.ID(), "number", i + 1, "body", body[i]})
+		all = append(all, []any{"run", worker.View().Run.ID, "member", worker.ID(), "number", i + 1, "oldest", 1, "body", body[i]})
 	}
 	return all
 }
@@ -236,7 +236,7 @@ func TestGapIsNotMerged(t *testing.T) {
 		await(t, "users", observed, func(s *report.Summary) bool { return s.Run.Users == 1 })
 		stranger := func(number, count int) {
 			err := rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: namespace + ":{swarm:s}:stats", Values: []any{
-				"run", worker.View().Run.ID, "member", "stranger", "number", number,
+				"run", worker.View().Run.ID, "member", "stranger", "number", number, "oldest", 1,
 				"body", `{"ops":[{"type":"PUBLISH","name":"x","count":` + string(rune('0'+count)) + `}]}`,
 			}}).Err()
 			if err != nil {
@@ -293,7 +293,7 @@ func TestLeftoverRunIsNotTakenUp(t *testing.T) {
 func TestOutageOfRedisLosesNobody(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient, namespace string) {
-		spec := parse(t, "load: {users: 2, spawn_rate: 100, run_time: 9s}\nprobe: {routes: []}")
+		spec := parse(t, "load: {users: 2, spawn_rate: 100, run_time: 9s}\nprobe: {routes: []}\ntrust: {excluded: 100%}")
 		fill(t, rdb, namespace, spec, 2)
 		faults := new(redistest.Faults)
 		shared := redistest.Another(t, rdb)

@@ -18,19 +18,16 @@ func (m *Master) step(ctx context.Context) error {
 	case coord.PhaseWaiting:
 		return m.wait(ctx)
 	case coord.PhaseRunning:
-		runTime := time.Duration(m.cfg.Spec.Load.RunTime)
-		over := runTime > 0 && m.now.Sub(m.startTime()) >= runTime
+		over := m.plan.Stop != 0 && m.now.UnixMicro() >= m.plan.Stop
 		switch {
-		case m.interrupted:
-			return m.enter(ctx, coord.PhaseDraining)
 		case m.totals.LostAll:
 			return m.enter(ctx, coord.PhaseStopping)
-		case over:
+		case m.interrupted, m.told, over:
 			return m.enter(ctx, coord.PhaseDraining)
 		}
 	case coord.PhaseDraining:
 		limit := time.Duration(m.cfg.Spec.Probe.Timeout) + drainLimit
-		if m.interrupted {
+		if m.interrupted || m.told {
 			limit = interruptedDrain
 		}
 		drained := true
@@ -78,6 +75,9 @@ func (m *Master) wait(ctx context.Context) error {
 		if m.interrupted {
 			return fmt.Errorf("%w while waiting for %s", ErrInterrupted, missing)
 		}
+		if m.told {
+			return m.enter(ctx, coord.PhaseEnded)
+		}
 		if limit := m.cfg.WorkersWait; limit > 0 && time.Since(m.since) > limit {
 			return &StartError{fmt.Sprintf("after %v the swarm %q still waits for %s", limit, m.cfg.Swarm, missing)}
 		}
@@ -88,10 +88,15 @@ func (m *Master) wait(ctx context.Context) error {
 		return nil
 	}
 	start := m.now.Add(startDelay)
-	m.plan.Points = coord.Ramp(start, m.cfg.Spec.Load.Users, m.cfg.Spec.Load.SpawnRate)
-	if runTime := time.Duration(m.cfg.Spec.Load.RunTime); runTime > 0 {
-		// The end of the users if no master is there to end them.
-		m.plan.Points = coord.Drop(m.plan.Points, start.Add(runTime+time.Duration(m.cfg.Spec.Probe.Timeout)+drainLimit+overtime))
+	load := m.cfg.Spec.Load
+	load.Users, load.SpawnRate = m.load.Users, m.load.SpawnRate
+	m.plan.Points, m.plan.SpawnRate = course(load, start), load.SpawnRate
+	length := load.Length()
+	if m.load.RunTime > 0 {
+		length = m.load.RunTime
+	}
+	if length > 0 {
+		m.setEnd(&m.plan, start.Add(length))
 	}
 	return m.enter(ctx, coord.PhaseRunning)
 }
@@ -125,11 +130,10 @@ func (m *Master) missing(workers, probes, needProbe int) string {
 func (m *Master) enter(ctx context.Context, phase coord.Phase) error {
 	next := m.plan
 	next.Phase = phase
-	version, err := m.leader.Publish(ctx, next)
-	if err != nil {
+	if err := m.publish(ctx, next); err != nil {
 		return err
 	}
-	m.plan, m.plan.Version, m.since = next, version, time.Now()
+	m.since = time.Now()
 	m.log.Info("phase", zap.String("phase", string(phase)))
 	if phase == coord.PhaseStopping {
 		m.totals.Stopped = m.now
@@ -137,6 +141,16 @@ func (m *Master) enter(ctx context.Context, phase coord.Phase) error {
 	if phase == coord.PhaseRunning {
 		return m.assign(ctx)
 	}
+	return nil
+}
+
+// publish replaces the plan.
+func (m *Master) publish(ctx context.Context, next coord.Plan) error {
+	version, err := m.leader.Publish(ctx, next)
+	if err != nil {
+		return err
+	}
+	m.plan, m.plan.Version = next, version
 	return nil
 }
 

@@ -29,6 +29,7 @@ func WriteJSON(w io.Writer, s *Summary) error {
 // without asking.
 func withoutNulls(s Summary) Summary {
 	s.Run.Processes = list(s.Run.Processes)
+	s.Run.Validity.Reasons = list(s.Run.Validity.Reasons)
 	s.Run.Validity.Excluded = list(s.Run.Validity.Excluded)
 	s.Run.Events = list(s.Run.Events)
 	s.Operations = list(s.Operations)

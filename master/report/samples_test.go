@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,8 @@ func invalid() *report.Summary {
 		Trust: report.TrustInvalid, Reasons: []string{"45 of 1200 sends of the probe were late or left out by its own fault, over 1%"},
 		LateSends: pointer(int64(45)),
 	}
+	s.Run.Validity.Reasons = s.Generator.Reasons
+	s.Undamaged = &report.Undamaged{DurationS: s.Run.DurationS - 6.5, Operations: slices.Clone(s.Operations[:1]), Delivery: report.Delivery{Probe: slices.Clone(s.Delivery.Probe[:1])}}
 	return s
 }
 

@@ -21,6 +21,17 @@ type Summary struct {
 	Thresholds []Threshold `json:"thresholds"`
 	Generator  Generator   `json:"generator"`
 	Errors     []Error     `json:"errors"`
+	// Undamaged are the figures without the windows of Run.Validity.Excluded,
+	// which thresholds are judged by; absent when there are none.
+	Undamaged *Undamaged `json:"undamaged,omitempty"`
+}
+
+// Undamaged is what remains of a run without the windows in which its own parts
+// failed.
+type Undamaged struct {
+	DurationS  float64     `json:"duration_s"`
+	Operations []Operation `json:"operations"`
+	Delivery   Delivery    `json:"delivery"`
 }
 
 // The values of Run.Verdict.
@@ -66,6 +77,7 @@ const (
 // Validity says whether the run counts, and which windows of it do not.
 type Validity struct {
 	State    string   `json:"state"`
+	Reasons  []string `json:"reasons"` // why it is invalid
 	Excluded []Window `json:"excluded"`
 }
 
@@ -78,12 +90,20 @@ type Window struct {
 
 // The kinds of events.
 const (
-	EventWorkerLost      = "worker_lost"
-	EventWorkerJoined    = "worker_joined"
-	EventProbeLost       = "probe_lost"
-	EventRedisAway       = "redis_away"
-	EventMasterRestarted = "master_restarted"
-	EventInterrupted     = "interrupted"
+	EventWorkerLost     = "worker_lost"
+	EventWorkerLeft     = "worker_left"
+	EventWorkerJoined   = "worker_joined"
+	EventProbeLost      = "probe_lost"
+	EventMemberBack     = "member_back"
+	EventRedisAway      = "redis_away"
+	EventMasterChanged  = "master_changed"
+	EventMasterPaused   = "master_paused"
+	EventPlanChanged    = "plan_changed"
+	EventOverloaded     = "generator_overloaded"
+	EventTargetRefused  = "target_refused"
+	EventStatisticsLost = "statistics_lost"
+	EventInterrupted    = "interrupted"
+	EventsDropped       = "events_dropped"
 )
 
 // Event is something that happened to the run's own parts.

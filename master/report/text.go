@@ -28,6 +28,7 @@ func WriteText(w io.Writer, s *Summary) error {
 		verdict(s),
 		operationsText(s),
 		deliveryText(s),
+		undamagedText(s),
 		accountsText(s),
 		thresholdsText(s),
 		generatorText(s),
@@ -86,6 +87,10 @@ func whatRan(s *Summary) []string {
 }
 
 func operationsText(s *Summary) []string {
+	return operationsTable(s, "Operations (times in ms)")
+}
+
+func operationsTable(s *Summary, heading string) []string {
 	load, probe := split(overRun(s))
 	rows, rules := load, []int{1}
 	if len(load) > 0 {
@@ -100,7 +105,7 @@ func operationsText(s *Summary) []string {
 		return []string{"Operations: none"}
 	}
 	lines := tabulate(operationFields(rows, true), rows, textWidth-len(indent))
-	return section("Operations (times in ms)", ruled(lines, rules...))
+	return section(heading, ruled(lines, rules...))
 }
 
 func deliveryText(s *Summary) []string {
@@ -110,6 +115,23 @@ func deliveryText(s *Summary) []string {
 	}
 	lines := tabulate(routeFields(routes, true), routes, textWidth-len(indent))
 	return section("Delivery by the probe (times in ms, from the intended moment of sending)", ruled(lines, 1))
+}
+
+// undamagedText is what remains of a run without the windows in which its own
+// parts failed: the figures that thresholds are judged by.
+func undamagedText(s *Summary) []string {
+	u := s.Undamaged
+	if u == nil {
+		return nil
+	}
+	rest := *s
+	rest.Operations, rest.Delivery, rest.Run.DurationS = u.Operations, u.Delivery, u.DurationS
+	lines := operationsTable(&rest, fmt.Sprintf("Without what does not count (%s of %s remain; thresholds are judged by this)", elapsed(u.DurationS), elapsed(s.Run.DurationS)))
+	if len(u.Delivery.Probe) > 0 {
+		lines = append(lines, "")
+		lines = append(lines, section(indent+"Delivery", ruled(tabulate(routeFields(u.Delivery.Probe, true), u.Delivery.Probe, textWidth-len(indent)), 1))...)
+	}
+	return lines
 }
 
 func accountsText(s *Summary) []string {

@@ -60,7 +60,7 @@ func TestTextVerdict(t *testing.T) {
 		},
 		"partial": {
 			func(s *report.Summary) { s.Run.Validity.State = report.Partial },
-			"PASSED (parts of it do not count)",
+			"PASSED (without the windows below that do not count)",
 		},
 		"threshold crossed": {
 			func(s *report.Summary) {
@@ -100,7 +100,7 @@ func TestTextVerdict(t *testing.T) {
 		"all workers lost": {
 			func(s *report.Summary) {
 				s.Run.Verdict, s.Run.Validity.State = report.VerdictInvalid, report.Invalid
-				s.Run.Events = []report.Event{{Kind: report.EventWorkerLost, From: at(2), To: at(5)}}
+				s.Run.Validity.Reasons = []string{"no worker was left"}
 			},
 			"INVALID: no worker was left",
 		},

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -32,7 +31,7 @@ func verdict(s *Summary) []string {
 		notes = append(notes, "generator degraded")
 	}
 	if s.Run.Validity.State == Partial {
-		notes = append(notes, "parts of it do not count")
+		notes = append(notes, "without the windows below that do not count")
 	}
 	if s.Run.ExitCode == exitInterrupted {
 		notes = append(notes, "interrupted before its end")
@@ -76,17 +75,8 @@ func failures(s *Summary) []string {
 // invalidity says why a run does not count.
 func invalidity(s *Summary) []string {
 	var reasons []string
-	if s.Generator.Trust == TrustInvalid {
-		for _, reason := range s.Generator.Reasons {
-			reasons = append(reasons, plain(reason))
-		}
-	}
-	for _, window := range s.Run.Validity.Excluded {
-		reasons = append(reasons, plain(window.Reason))
-	}
-	lost := func(e Event) bool { return e.Kind == EventWorkerLost }
-	if len(reasons) == 0 && slices.ContainsFunc(s.Run.Events, lost) {
-		reasons = append(reasons, "no worker was left")
+	for _, reason := range s.Run.Validity.Reasons {
+		reasons = append(reasons, plain(reason))
 	}
 	if len(reasons) == 0 {
 		reasons = append(reasons, "the run does not count")
