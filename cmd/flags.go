@@ -75,6 +75,7 @@ type loadFlags struct {
 	spawnRate   float64
 	runTime     scenarios.Duration
 	stopTimeout scenarios.Duration
+	deadMan     scenarios.Duration
 }
 
 // add adds the flags. Users, rate and runTime are the defaults as the help
@@ -84,7 +85,8 @@ func (l *loadFlags) add(flags *pflag.FlagSet, users, rate, runTime string) {
 	flags.Float64VarP(&l.spawnRate, "spawn-rate", "r", 0, "`rate` at which users start, in users a second (default "+rate+")")
 	flags.VarP(&l.runTime, "run-time", "t", "stop after this `time`: 300, 20s, 3m, 1h30m; users stay while the probe waits for what is open (default "+runTime+")")
 	flags.VarP(&l.stopTimeout, "stop-timeout", "s", "`time` for sessions to end by themselves when the run stops (default none)")
-	noZero(flags, "run-time", "stop-timeout")
+	flags.Var(&l.deadMan, "dead-man", "`time` after which users end when Redis or the master is gone (default 60s)")
+	noZero(flags, "run-time", "stop-timeout", "dead-man")
 }
 
 // noZero keeps the help from saying that a default is 0 where that means none.
@@ -95,16 +97,19 @@ func noZero(flags *pflag.FlagSet, names ...string) {
 }
 
 func (l *loadFlags) addUsers(flags *pflag.FlagSet, users string) {
-	flags.IntVarP(&l.users, "users", "u", 0, "peak `number` of users (default "+users+")")
+	flags.IntVarP(&l.users, "users", "u", 0, "peak `number` of users, in place of load.stages (default "+users+")")
 }
 
 // apply puts the flags that were given into the spec.
 func (l *loadFlags) apply(cmd *cobra.Command, spec *scenarios.Spec) {
 	for name, set := range map[string]func(){
-		"users":        func() { spec.Load.Users = l.users },
+		// Stages say how many users there are and when: whoever gives a number
+		// of users wants that instead.
+		"users":        func() { spec.Load.Users, spec.Load.Stages = l.users, nil },
 		"spawn-rate":   func() { spec.Load.SpawnRate = l.spawnRate },
 		"run-time":     func() { spec.Load.RunTime = l.runTime },
 		"stop-timeout": func() { spec.Load.StopTimeout = l.stopTimeout },
+		"dead-man":     func() { spec.DeadMan = l.deadMan },
 	} {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
 			set()

@@ -34,8 +34,6 @@ type swarm struct {
 	running func()
 	// standby waits for another master to die; see master.Config.
 	standby bool
-	// control, if set, changes the run while it goes on.
-	control *master.Control
 }
 
 // lead runs a swarm to its end. Without a summary, the error says why there was
@@ -51,10 +49,12 @@ func lead(ctx context.Context, e env, log *zap.Logger, s swarm) (*report.Summary
 	defer quiet()
 	var last *report.Summary // what is known if the run cannot say more
 	live := report.NewLive(e.stdout, e.size, tableEvery)
+	control := master.NewControl()
+	defer watchKeys(ctx, e, control, log)()
 	summary, err := master.Run(ctx, master.Config{
 		Redis: s.client, Swarm: s.name, Spec: s.spec, Log: log,
 		Workers: s.wait.workers, WorkersWait: s.wait.limit(),
-		SharedMachine: s.shared, Begun: s.begun, Keys: keys, Keep: keep(e), Standby: s.standby, Control: s.control,
+		SharedMachine: s.shared, Begun: s.begun, Keys: keys, Keep: keep(e), Standby: s.standby, Control: control,
 		Observe: func(snapshot *master.Snapshot) {
 			summary := snapshot.Summary
 			if last == nil && s.running != nil {

@@ -16,6 +16,7 @@ func newMaster(e env) *cobra.Command {
 		output   outputFlags
 		file     string
 		headless bool
+		standby  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "master",
@@ -23,7 +24,9 @@ func newMaster(e env) *cobra.Command {
 		Long: `Waits for workers and a probe that meet it in Redis, runs the load that
 throng.yaml and the flags describe, and prints a summary. The pool of accounts
 must be there: make it with ` + "`throng accounts create`" + `. A master that is started
-again while its workers go on takes the run up where it was.`,
+again while its workers go on takes the run up where it was; with --standby one
+waits beside another, with the same file and flags, and takes over when that one
+dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
 		Example: "  throng master --headless -f throng.yaml -u 5000 -r 100 -t 10m --expect-workers 4",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,7 +63,7 @@ again while its workers go on takes the run up where it was.`,
 			}
 			defer client.Close()
 			summary, err := lead(cmd.Context(), e, log, swarm{
-				name: common.swarm, client: client, spec: spec, wait: wait, output: output,
+				name: common.swarm, client: client, spec: spec, wait: wait, output: output, standby: standby,
 			})
 			if summary == nil {
 				return err
@@ -71,6 +74,7 @@ again while its workers go on takes the run up where it was.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&file, "file", "f", "", "the run's `throng.yaml`")
 	flags.BoolVar(&headless, "headless", false, "run at once, without a web page")
+	flags.BoolVar(&standby, "standby", false, "wait while another master leads, and take over when it dies")
 	common.add(flags, defaultRedis, "INFO")
 	load.add(flags, "1", "1", "never")
 	wait.add(flags)

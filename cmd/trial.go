@@ -70,8 +70,8 @@ the outcome, and cleans up after itself.`,
 			}
 			r.spec, r.shared = spec, true
 			howLong := "until stopped"
-			if spec.Load.RunTime > 0 {
-				howLong = "for " + spec.Load.RunTime.String()
+			if length := spec.Load.Length(); length > 0 {
+				howLong = "for " + scenarios.Duration(length).String()
 			}
 			fmt.Fprintf(e.stdout, "Trial: %d users %s on %s (counters at http://%s/admin/counters)\n",
 				spec.Load.Users, howLong, spec.Target, listener.Addr())
