@@ -142,7 +142,7 @@ func (u *User) Subscribe(ctx context.Context, ch Channel, handle func(Message)) 
 			handle(Message{Envelope: envelope, payload: payload})
 		},
 		Attempt: func(a pubsub.Attempt) {
-			recorder.Record(OpPoll, ch.Pattern, a.Took, a.Bytes, a.Err)
+			recorder.Record(OpPoll, ch.Pattern, a.Took, a.Bytes, givenUp(ctx, a.Err))
 		},
 	}
 	opCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
@@ -151,6 +151,11 @@ func (u *User) Subscribe(ctx context.Context, ch Channel, handle func(Message)) 
 	_, err := u.Conn.Subscribe(opCtx, ch.Name, handler)
 	u.Recorder.Record(OpSubscribe, ch.Pattern, time.Since(start), 0, givenUp(ctx, err))
 	return count(err)
+}
+
+// fenced says that nothing was sent because the lease had run out.
+func fenced(err error) bool {
+	return errors.Is(err, accounts.ErrSuspended) || errors.Is(err, accounts.ErrLost) || errors.Is(err, accounts.ErrReleased)
 }
 
 // counted is the error of an operation that stands in the statistics.
@@ -170,9 +175,10 @@ func count(err error) error {
 func Counted(err error) bool { return errors.As(err, new(counted)) }
 
 // givenUp marks an error that came after ctx had ended (the user was stopped,
-// or its lease ran out and its connections were closed) as given up.
+// or its lease ran out and its connections were closed) as given up, and one
+// of a lease that had run out before anybody was told.
 func givenUp(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
+	if err != nil && (ctx.Err() != nil || fenced(err)) {
 		return fmt.Errorf("%w: %w", context.Canceled, err)
 	}
 	return err

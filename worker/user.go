@@ -118,7 +118,7 @@ func (w *run) session(hard, soft, more context.Context, number int, class *scena
 	defer unbind()
 	dialer := dial.New(w.Allow, lease)
 	defer dialer.Close()
-	read, unread := w.lastAnswers(bound)
+	read, unread := w.LastAnswers(bound)
 	defer unread()
 	detach := context.AfterFunc(read, func() { dialer.Close() })
 	defer detach()
@@ -147,25 +147,6 @@ func (w *run) session(hard, soft, more context.Context, number int, class *scena
 		w.recorder.Record(opSession, class.Name, time.Since(start), 0, err)
 	}
 	return err
-}
-
-// lastAnswers returns a context that ends with bound, but a moment later if that
-// was because the lease has run out: nothing more is written then, but the target
-// has done what it was asked before, and its answers say so. A process that was
-// paused finds them waiting when it goes on.
-func (w *run) lastAnswers(bound context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(bound))
-	detach := context.AfterFunc(bound, func() {
-		cause := context.Cause(bound)
-		if errors.Is(cause, accounts.ErrSuspended) || errors.Is(cause, accounts.ErrLost) {
-			_ = scenarios.Sleep(ctx, w.Holder.Grace()) // or less, if the session is over
-		}
-		cancel(cause)
-	})
-	return ctx, func() {
-		detach()
-		cancel(nil)
-	}
 }
 
 // lease waits for an account of the role, as long as the spec allows.
@@ -223,7 +204,7 @@ func (w *run) login(ctx, read context.Context, lease *accounts.Lease, role strin
 	start := time.Now()
 	conn, err := w.Driver.Connect(opCtx, lease.Leased, dialer)
 	recorded := err
-	if err != nil && read.Err() != nil {
+	if err != nil && (read.Err() != nil || lease.Check() != nil) {
 		recorded = fmt.Errorf("%w: %w", context.Canceled, err)
 	}
 	w.recorder.Record(scenarios.OpLogin, role, time.Since(start), 0, recorded)

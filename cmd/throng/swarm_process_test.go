@@ -18,33 +18,46 @@ import (
 // swarm is a distributed run on a real Redis.
 type swarm struct {
 	address string // of the target
+	redis   string // of the master, and of whoever has none of its own
 	master  *process
 	workers []*process
+	probe   *process
 	file    string // the summary
 }
 
 // startSwarm creates accounts and starts a master, workers and a probe.
 func startSwarm(t *testing.T, address, file string, workers, users int, runTime string) *swarm {
 	t.Helper()
-	redis := redistest.URL(t)
-	common := []string{"--redis", redis, "--swarm", name(t)}
-	create := start(t, append([]string{"accounts", "create", "-f", file, "-u", strconv.Itoa(users)}, common[:2]...)...)
+	return startSwarmOn(t, redistest.URL(t), nil, address, file, workers, users, runTime)
+}
+
+// startSwarmOn is startSwarm on a Redis. Workers for which there is another
+// address reach it by that.
+func startSwarmOn(t *testing.T, redis string, others []string, address, file string, workers, users int, runTime string) *swarm {
+	t.Helper()
+	create := start(t, "accounts", "create", "-f", file, "-u", strconv.Itoa(users), "--redis", redis)
 	if code := create.wait(30 * time.Second); code != 0 {
 		t.Fatalf("accounts create: exit code %d", code)
 	}
-	s := &swarm{address: address, file: filepath.Join(t.TempDir(), "summary.json")}
+	s := &swarm{address: address, redis: redis, file: filepath.Join(t.TempDir(), "summary.json")}
 	s.master = startMaster(t, s, file, workers, users, runTime)
-	for range workers {
-		s.workers = append(s.workers, start(t, append([]string{"worker"}, common...)...))
+	for i := range workers {
+		way := redis
+		if i < len(others) {
+			way = others[i]
+		}
+		s.workers = append(s.workers, start(t, "worker", "--redis", way, "--swarm", name(t)))
 	}
-	start(t, append([]string{"probe"}, common...)...)
+	s.probe = start(t, "probe", "--redis", redis, "--swarm", name(t))
 	return s
 }
 
-func startMaster(t *testing.T, s *swarm, file string, workers, users int, runTime string) *process {
+func startMaster(t *testing.T, s *swarm, file string, workers, users int, runTime string, more ...string) *process {
 	t.Helper()
-	return start(t, "master", "--headless", "-f", file, "--redis", redistest.URL(t), "--swarm", name(t), "-u", strconv.Itoa(users),
-		"-r", strconv.Itoa(users), "-t", runTime, "--expect-workers", strconv.Itoa(workers), "--expect-workers-max-wait", "30s", "--json", s.file)
+	return start(t, append([]string{
+		"master", "--headless", "-f", file, "--redis", s.redis, "--swarm", name(t), "-u", strconv.Itoa(users),
+		"-r", strconv.Itoa(users), "-t", runTime, "--expect-workers", strconv.Itoa(workers), "--expect-workers-max-wait", "30s", "--json", s.file,
+	}, more...)...)
 }
 
 func TestSwarmOfProcesses(t *testing.T) {
@@ -71,11 +84,14 @@ func TestSwarmOfProcesses(t *testing.T) {
 func TestWorkerKilled(t *testing.T) {
 	t.Parallel()
 	address := startTarget(t)
-	s := startSwarm(t, address, spec(t, address), 2, 60, "14s")
+	seen := watchTarget(t, address)
+	s := startSwarm(t, address, spec(t, seen.address), 4, 60, "20s")
 	s.master.says(`users 60 `, 30*time.Second)
+	its := usersOf(t, s, s.workers[0])
+	killed := time.Now()
 	s.workers[0].signal(syscall.SIGKILL)
 	s.master.says(`member lost`, 20*time.Second)
-	until(t, "the survivor to take the users over", 20*time.Second, func() bool { return usersAfter(s.master, "member lost") == 60 })
+	until(t, "the survivors to take the users over", 15*time.Second-time.Since(killed), func() bool { return usersAfter(s.master, "member lost") == 60 })
 	if code := s.master.wait(60 * time.Second); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
@@ -87,16 +103,29 @@ func TestWorkerKilled(t *testing.T) {
 	if c.StaleTokenRequests != 0 {
 		t.Errorf("%d requests came under a lease that had run out", c.StaleTokenRequests)
 	}
-	if got, want := operations(result, "PUBLISH", "")+operations(result, "PROBE", "publish"), c.Requests["publish"]["201"]; got > want {
-		t.Errorf("the summary has %d publishes, the target counted only %d", got, want)
+	// What is missing is what the worker had counted last and not sent.
+	publishes, logins := seen.by(its, killed.Add(-2*time.Second), killed.Add(time.Second))
+	for _, row := range []struct {
+		what            string
+		missing         int64
+		seenFromItsLast int64
+	}{
+		{"publishes", c.Requests["publish"]["201"] - operations(result, "PUBLISH", "") - operations(result, "PROBE", "publish"), publishes},
+		{"log-ins", c.Requests["login"]["200"] - operations(result, "LOGIN", "") - operations(result, "PROBE", "login"), logins},
+	} {
+		if row.missing < 0 || row.missing > row.seenFromItsLast {
+			t.Errorf("%d %s are missing from the summary, want 0 to the %d that the target saw from the worker in its last 2 s", row.missing, row.what, row.seenFromItsLast)
+		}
 	}
-	lost := false
-	for _, event := range result.Run.Events {
-		lost = lost || event.Kind == "worker_lost"
+	happened(t, result, "worker_lost")
+	v := result.Run.Validity
+	if v.State != "partial" || len(v.Excluded) != 1 || !strings.Contains(v.Excluded[0].Reason, "was lost") {
+		t.Fatalf("validity %+v, want one window without the worker", v)
 	}
-	if !lost {
-		t.Errorf("no worker_lost in %v", result.Run.Events)
+	if took := v.Excluded[0].To.Sub(v.Excluded[0].From); took < 3*time.Second || took > 15*time.Second {
+		t.Errorf("the window is %v long", took)
 	}
+	checkUndamaged(t, result)
 }
 
 func TestAllWorkersLost(t *testing.T) {
@@ -119,21 +148,21 @@ func TestMasterKilledAndStartedAgain(t *testing.T) {
 	file := spec(t, address)
 	s := startSwarm(t, address, file, 2, 40, "16s")
 	s.master.says(`users 40 `, 30*time.Second)
+	before := publishesIn(s.master, "")
 	s.master.signal(syscall.SIGKILL)
 	s.master.wait(5 * time.Second)
 	s.master = startMaster(t, s, file, 2, 40, "16s")
+	s.master.says("run taken up", 10*time.Second)
+	until(t, "the totals", 5*time.Second, func() bool { return publishesIn(s.master, "run taken up") >= before })
 	if code := s.master.wait(60 * time.Second); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	result := summary(t, s.file)
 	checkAgainstTarget(t, result, counters(t, address))
 	checkAccountsAreBack(t, result)
-	restarted := false
-	for _, event := range result.Run.Events {
-		restarted = restarted || event.Kind == "master_restarted"
-	}
-	if !restarted {
-		t.Errorf("no master_restarted in %v", result.Run.Events)
+	happened(t, result, "master_changed")
+	if result.Run.Validity.State != "valid" {
+		t.Errorf("validity %+v: nothing is missing of a run whose master changed", result.Run.Validity)
 	}
 }
 
@@ -153,6 +182,10 @@ func TestWorkerStopsCleanly(t *testing.T) {
 	checkAgainstTarget(t, result, counters(t, address))
 	if reclaimed := checkAccountsAreBack(t, result); reclaimed != 0 {
 		t.Errorf("%d accounts were reclaimed from a worker that gave all back", reclaimed)
+	}
+	happened(t, result, "worker_left")
+	if result.Run.Validity.State != "valid" {
+		t.Errorf("validity %+v: nothing is missing of a worker that left", result.Run.Validity)
 	}
 }
 

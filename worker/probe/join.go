@@ -26,14 +26,16 @@ func (p *probe) join(soft, hard context.Context) (link, error) {
 	// The lease's end closes the connections, whatever goes on over them.
 	bound, unbind := lease.Bind(hard)
 	dialer := dial.New(p.Allow, lease)
-	detach := context.AfterFunc(bound, func() { dialer.Close() })
+	read, unread := p.LastAnswers(bound)
+	detach := context.AfterFunc(read, func() { dialer.Close() })
 	leave := func(outcome accounts.Outcome) {
 		detach()
+		unread()
 		dialer.Close()
 		unbind()
 		p.Holder.Release(lease, outcome)
 	}
-	conn, err := p.login(soft, bound, lease, dialer)
+	conn, err := p.login(soft, read, lease, dialer)
 	if err != nil {
 		outcome := accounts.OK
 		if errors.Is(err, pubsub.ErrAccountRefused) {
@@ -43,22 +45,22 @@ func (p *probe) join(soft, hard context.Context) (link, error) {
 		p.refuseIfForbidden(err)
 		return link{}, fmt.Errorf("log in: %w", err)
 	}
-	return link{conn: conn, over: bound.Done(), leave: func() {
+	return link{conn: conn, over: read.Done(), leave: func() {
 		conn.Close() // always with the dialer, whose errors would say nothing new
 		leave(accounts.OK)
 	}}, nil
 }
 
 // login connects. Once begun it is finished also when soft ends.
-func (p *probe) login(soft, bound context.Context, lease *accounts.Lease, dialer pubsub.Dialer) (pubsub.Conn, error) {
+func (p *probe) login(soft, read context.Context, lease *accounts.Lease, dialer pubsub.Dialer) (pubsub.Conn, error) {
 	if soft.Err() != nil {
 		return nil, context.Cause(soft)
 	}
-	ctx, cancel := context.WithTimeout(bound, time.Duration(p.Spec.Probe.Timeout))
+	ctx, cancel := context.WithTimeout(read, time.Duration(p.Spec.Probe.Timeout))
 	defer cancel()
 	began := time.Now()
 	conn, err := p.Driver.Connect(ctx, lease.Leased, dialer)
-	p.recorder.Record(opProbe, "login", time.Since(began), 0, givenUp(ctx, bound.Done(), err))
+	p.recorder.Record(opProbe, "login", time.Since(began), 0, givenUp(ctx, read.Done(), err))
 	return conn, err
 }
 

@@ -33,8 +33,8 @@ var (
 // link is a leased account with its connection.
 type link struct {
 	conn pubsub.Conn
-	// over is closed once the lease may not be used any more. The
-	// connection is dead then.
+	// over is closed a moment after the lease may not be used any more: its
+	// last answers have come then, and the connection is dead.
 	over <-chan struct{}
 	// leave closes the connection and gives the account back.
 	leave func()

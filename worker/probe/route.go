@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/throng-load/throng/accounts"
 	"github.com/throng-load/throng/internal/coord"
 	"github.com/throng-load/throng/scenarios/pubsub"
 )
@@ -238,7 +239,8 @@ func givenUp(ctx context.Context, over <-chan struct{}, err error) error {
 	if err == nil {
 		return nil
 	}
-	broken := errors.Is(ctx.Err(), context.Canceled)
+	broken := errors.Is(ctx.Err(), context.Canceled) ||
+		errors.Is(err, accounts.ErrSuspended) || errors.Is(err, accounts.ErrLost) // nothing was sent
 	select {
 	case <-over:
 		broken = true

@@ -113,6 +113,25 @@ const outOfTouch = 3 * time.Second
 // something new to be begun.
 func (r *Rig) InTouch() bool { return r.Member.Touched(outOfTouch) }
 
+// LastAnswers returns a context that ends with bound, but a moment later if that
+// was because the lease has run out: nothing more is written then, but the target
+// has done what it was asked before, and its answers say so. A process that was
+// paused finds them waiting when it goes on.
+func (r *Rig) LastAnswers(bound context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(bound))
+	detach := context.AfterFunc(bound, func() {
+		cause := context.Cause(bound)
+		if errors.Is(cause, accounts.ErrSuspended) || errors.Is(cause, accounts.ErrLost) {
+			_ = scenarios.Sleep(ctx, r.Holder.Grace()) // or less, if the session is over
+		}
+		cancel(cause)
+	})
+	return ctx, func() {
+		detach()
+		cancel(nil)
+	}
+}
+
 // NewReport returns the report of the time since the last one, with what every
 // process reports of itself; until is when that ended, and moves on.
 func (r *Rig) NewReport(until *time.Time) coord.Report {
