@@ -94,11 +94,7 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	if run.ID == "" || plan.Run != run.ID || run.Protocol != coord.Protocol {
 		return false, nil
 	}
-	roll, err := m.leader.Roll(ctx)
-	if err != nil {
-		return false, err
-	}
-	assigned, err := m.leader.Assigned(ctx)
+	roll, assigned, err := m.who(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -123,6 +119,16 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	}
 	m.takeUp(run, plan, roll, assigned)
 	return true, nil
+}
+
+// who returns who is there, and who has which slots.
+func (m *Master) who(ctx context.Context) (coord.Roll, map[string]*coord.SlotSet, error) {
+	roll, err := m.leader.Roll(ctx)
+	if err != nil {
+		return coord.Roll{}, nil, err
+	}
+	assigned, err := m.leader.Assigned(ctx)
+	return roll, assigned, err
 }
 
 // takeUp goes on with a run where the last master was.

@@ -68,11 +68,7 @@ func (m *Master) find(ctx context.Context) (goesOn bool, err error) {
 		m.log.Warn("what was saved of the last run cannot be read", zap.String("run", run.ID), zap.Error(err))
 		return false, nil
 	}
-	roll, err := m.leader.Roll(ctx)
-	if err != nil {
-		return false, err
-	}
-	assigned, err := m.leader.Assigned(ctx)
+	roll, assigned, err := m.who(ctx)
 	if err != nil {
 		return false, err
 	}
