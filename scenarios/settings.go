@@ -72,6 +72,11 @@ func (k *flagKeys) settings(nodes map[string]ast.Node) map[string]Setting {
 	for name, node := range k.found {
 		settings[name] = newSetting(node)
 	}
+	for key, name := range k.top { // dead_man, which is decoded too
+		if node, ok := nodes[key]; ok {
+			settings[name] = newSetting(node)
+		}
+	}
 	for key, name := range k.load {
 		if node, ok := nodes[join("load", key)]; ok {
 			settings[name] = newSetting(node)
