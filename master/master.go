@@ -262,7 +262,7 @@ func (m *Master) lead(ctx context.Context) (*report.Summary, error) {
 		if errors.Is(err, ErrRedisAway) {
 			m.totals.Broken = "Redis was away for too long"
 		}
-		m.totals.begin(report.EventRedisAway, "redis", m.redisNow(), m.totals.Broken)
+		m.totals.begin(report.EventRedisAway, report.EventRedisAway, m.redisNow(), m.totals.Broken)
 		return m.summary(), err
 	}
 	return nil, err

@@ -59,9 +59,9 @@ func (m *Master) noteAbsence() {
 	switch {
 	case !m.started():
 	case m.failing.IsZero():
-		m.totals.note(report.EventMasterPaused, from, m.now, "this process stood still; users went on")
+		m.totals.span(report.EventMasterPaused, from, m.now, "this process stood still; users went on")
 	default:
-		m.totals.note(report.EventRedisAway, from, m.now, "everybody was out of touch; users went on with what they had")
+		m.totals.span(report.EventRedisAway, from, m.now, "everybody was out of touch; users went on with what they had")
 		if away > lostAfter {
 			m.totals.open(keyUsers, "Redis was away: workers began nothing new", from, false)
 		}

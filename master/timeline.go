@@ -33,6 +33,12 @@ func (t *timeline) note(kind string, from, to time.Time, detail string) {
 	t.add(episode{report.Event{Kind: kind, From: from.UTC(), To: to.UTC(), Detail: detail}, ""})
 }
 
+// span is note for what may happen again right after: then it is one event.
+func (t *timeline) span(kind string, from, to time.Time, detail string) {
+	t.begin(kind, kind, from, detail)
+	t.end(kind, kind, to)
+}
+
 // begin says that something goes on from a time, unless it does already.
 func (t *timeline) begin(kind, key string, from time.Time, detail string) {
 	for i := len(t.Events) - 1; i >= 0; i-- {
