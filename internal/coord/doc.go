@@ -28,8 +28,8 @@
 // An entry that arrives twice is skipped; a gap (Redis lost its tail) stops the
 // merging of that member until it has sent the missing entries again.
 //
-// A leader's writes carry its epoch. Each new leader has a higher one, and the
-// scripts refuse the writes of a lower: a deposed master changes nothing.
+// Each new leader has a higher epoch. The scripts accept the writes of the newest
+// leader alone, whose id goes with them: a deposed master changes nothing.
 //
 // All expiry is judged by Redis's clock inside scripts.
 //

@@ -34,21 +34,27 @@ type LeaderConfig struct {
 // Its writes return ErrDeposed once another leader has taken over, and Renew
 // ErrEmptied when Redis has lost what it knew.
 type Leader struct {
-	cfg   LeaderConfig
+	cfg LeaderConfig
+	// id is of this leader alone, in all of time, so scripts know its writes by
+	// it: Redis may lose an epoch and give it again.
 	id    string
 	epoch int64
 	keys  keys
+	plan  int64 // the newest version of a plan that it knows of
 }
 
 // Campaign takes the leader's lease. While another leader's lease is alive it
 // watches: ErrLed as soon as that lease was renewed, since then somebody is
 // alive (a standby watches on); leadership as soon as it has run out. A Redis
 // that does not answer ends a campaign, but not a standby's once it has answered.
+// It is ErrEmptied if Redis no longer knows of the leader that was watched: there
+// is nothing to take over.
 func Campaign(ctx context.Context, cfg LeaderConfig) (*Leader, error) {
 	l := &Leader{cfg: cfg, id: uuid.NewString(), keys: newKeys(cfg.Namespace, cfg.Swarm)}
 	seen := int64(-1) // until when the other's lease lasted when first looked at
+	newest := int64(0)
 	for {
-		term, err := l.campaign(ctx, 0)
+		term, err := l.campaign(ctx, 0, newest)
 		switch {
 		case err != nil && (!cfg.Standby || seen < 0):
 			return nil, fmt.Errorf("lead swarm %s: %w", cfg.Swarm, err)
@@ -57,10 +63,12 @@ func Campaign(ctx context.Context, cfg LeaderConfig) (*Leader, error) {
 		case term.led:
 			l.epoch = term.epoch
 			return l, nil
+		case term.epoch < newest:
+			return nil, fmt.Errorf("lead swarm %s: %w", cfg.Swarm, ErrEmptied)
 		case seen >= 0 && term.until != seen && !cfg.Standby:
 			return nil, ErrLed
 		default:
-			seen = term.until
+			seen, newest = term.until, term.epoch
 			if cfg.Watch != nil {
 				cfg.Watch()
 			}
@@ -84,8 +92,10 @@ type term struct {
 	remaining time.Duration
 }
 
-func (l *Leader) campaign(ctx context.Context, epoch int64) (term, error) {
-	reply, err := campaignScript.Run(ctx, l.cfg.Redis, []string{l.keys.leader()}, l.id, epoch, LeaderTTL.Milliseconds()).Int64Slice()
+// campaign takes the lease, or renews that of an epoch. It takes none in a Redis
+// that knows of no leader as new as the newest.
+func (l *Leader) campaign(ctx context.Context, epoch, newest int64) (term, error) {
+	reply, err := campaignScript.Run(ctx, l.cfg.Redis, []string{l.keys.leader()}, l.id, epoch, LeaderTTL.Milliseconds(), newest).Int64Slice()
 	if err != nil {
 		return term{}, err
 	}
@@ -103,7 +113,7 @@ func (l *Leader) Epoch() int64 { return l.epoch }
 
 // Renew keeps the lease for another LeaderTTL.
 func (l *Leader) Renew(ctx context.Context) error {
-	term, err := l.campaign(ctx, l.epoch)
+	term, err := l.campaign(ctx, l.epoch, l.epoch)
 	switch {
 	case err != nil:
 		return fmt.Errorf("renew the master's lease: %w", err)
@@ -117,7 +127,7 @@ func (l *Leader) Renew(ctx context.Context) error {
 
 // Resign gives the lease back, so that the next master need not wait.
 func (l *Leader) Resign(ctx context.Context) error {
-	if err := resignScript.Run(ctx, l.cfg.Redis, []string{l.keys.leader()}, l.epoch).Err(); err != nil {
+	if err := resignScript.Run(ctx, l.cfg.Redis, []string{l.keys.leader()}, l.id).Err(); err != nil {
 		return fmt.Errorf("give the master's lease back: %w", err)
 	}
 	return nil
@@ -131,9 +141,9 @@ func (l *Leader) Begin(ctx context.Context, run Run, plan Plan) (int64, error) {
 		return 0, err
 	}
 	k := l.keys
-	return l.fenced("begin run", beginScript.Run(ctx, l.cfg.Redis,
+	return l.planned(l.fenced("begin run", beginScript.Run(ctx, l.cfg.Redis,
 		[]string{k.leader(), k.run(), k.plan(), k.slots(), k.stats(), k.saved()},
-		l.epoch, run.ID, Protocol, run.Spec, body, k.nudge()))
+		l.id, run.ID, Protocol, run.Spec, body, k.nudge(), l.plan)))
 }
 
 // Publish replaces the plan and returns its version.
@@ -142,8 +152,15 @@ func (l *Leader) Publish(ctx context.Context, plan Plan) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return l.fenced("publish plan", publishScript.Run(ctx, l.cfg.Redis,
-		[]string{l.keys.leader(), l.keys.plan()}, l.epoch, body, l.keys.nudge()))
+	return l.planned(l.fenced("publish plan", publishScript.Run(ctx, l.cfg.Redis,
+		[]string{l.keys.leader(), l.keys.plan()}, l.id, body, l.keys.nudge(), l.plan)))
+}
+
+// planned remembers the version of a plan. The next one has a higher, also if
+// Redis loses this one: members may know it.
+func (l *Leader) planned(version int64, err error) (int64, error) {
+	l.plan = max(l.plan, version)
+	return version, err
 }
 
 func (l *Leader) encodePlan(plan Plan) ([]byte, error) {
@@ -157,7 +174,7 @@ func (l *Leader) encodePlan(plan Plan) ([]byte, error) {
 
 // Assign replaces the assignment of slots to workers.
 func (l *Leader) Assign(ctx context.Context, slots map[string]*SlotSet) error {
-	args := []any{l.epoch, l.keys.nudge()}
+	args := []any{l.id, l.keys.nudge()}
 	for id, set := range slots {
 		args = append(args, id, set.encode())
 	}
@@ -252,14 +269,13 @@ func (l *Leader) Roll(ctx context.Context) (Roll, error) {
 // Remove takes members off the roll that have been silent for long. One that
 // is alive comes back with its next heartbeat.
 func (l *Leader) Remove(ctx context.Context, ids ...string) error {
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = id
+	args := []any{l.id}
+	for _, id := range ids {
+		args = append(args, id)
 	}
-	if err := leaveScript.Run(ctx, l.cfg.Redis, []string{l.keys.members(), l.keys.states()}, args...).Err(); err != nil {
-		return fmt.Errorf("remove members: %w", err)
-	}
-	return nil
+	k := l.keys
+	_, err := l.fenced("remove members", removeScript.Run(ctx, l.cfg.Redis, []string{k.leader(), k.members(), k.states()}, args...))
+	return err
 }
 
 // Read returns up to limit entries of the stream behind a position ("" for the
@@ -303,7 +319,7 @@ type Saved struct {
 
 // Save saves the merged state and trims the stream behind it.
 func (l *Leader) Save(ctx context.Context, s Saved) error {
-	args := []any{l.epoch, s.Run, s.Body, s.Position, s.Mark}
+	args := []any{l.id, s.Run, s.Body, s.Position, s.Mark}
 	for id, number := range s.Numbers {
 		args = append(args, id, number)
 	}
@@ -334,6 +350,7 @@ func (l *Leader) Load(ctx context.Context) (Run, Plan, Saved, error) {
 	err3 := json.Unmarshal([]byte(planCmd.Val()["body"]), &plan)
 	version, err4 := parseInt(planCmd.Val()["version"])
 	plan.Version = version
+	l.plan = max(l.plan, version)
 
 	saved := Saved{Run: run.ID, Numbers: make(map[string]int64)}
 	var problems []error

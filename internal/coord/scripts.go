@@ -37,6 +37,10 @@ var (
 	leaveLua    string
 	leaveScript = redis.NewScript(leaveLua)
 
+	//go:embed lua/remove.lua
+	removeLua    string
+	removeScript = redis.NewScript(removeLua)
+
 	//go:embed lua/roll.lua
 	rollLua    string
 	rollScript = redis.NewScript(rollLua)

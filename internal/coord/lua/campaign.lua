@@ -1,6 +1,6 @@
 -- Takes or renews the leader's lease.
 -- KEYS 1 leader
--- ARGV 1 id  2 epoch to renew, 0 to take  3 ttl ms
+-- ARGV 1 id  2 epoch to renew, 0 to take  3 ttl ms  4 newest epoch that the caller knows of
 -- returns {1, epoch} when the caller leads now;
 --         {0, epoch, until when the other's lease lasts (ms), ms that remain of it} when it does not
 local t = redis.call('TIME')
@@ -10,7 +10,7 @@ local epoch = tonumber(l[2] or '0') or 0
 local until_ms = tonumber(l[3] or '0') or 0
 local mine = l[1] == ARGV[1] and epoch == tonumber(ARGV[2])
 if not mine then
-  if tonumber(ARGV[2]) ~= 0 or until_ms > now then
+  if tonumber(ARGV[2]) ~= 0 or until_ms > now or epoch < tonumber(ARGV[4]) then
     return {0, epoch, until_ms, math.max(0, until_ms - now)}
   end
   epoch = epoch + 1

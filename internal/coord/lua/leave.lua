@@ -1,7 +1,7 @@
--- A member leaves, by itself or removed by the leader.
+-- A member leaves.
 -- KEYS 1 members  2 states
--- ARGV 1.. member ids
--- returns how many were there
-local n = redis.call('ZREM', KEYS[1], unpack(ARGV))
-redis.call('HDEL', KEYS[2], unpack(ARGV))
+-- ARGV 1 member id
+-- returns 1 if it was there, else 0
+local n = redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
 return n

@@ -1,9 +1,9 @@
 -- Saves the merged state with the position behind it, and trims the stream.
 -- KEYS 1 leader  2 saved  3 stats
--- ARGV 1 epoch  2 run id  3 state  4 position (id of the last stream entry that was read, '' for none)
+-- ARGV 1 leader's id  2 run id  3 state  4 position (id of the last stream entry that was read, '' for none)
 --      5 mark  6.. member id, last merged number, member id, ...
 -- returns 1, or -1 when deposed
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return -1 end
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return -1 end
 redis.call('HSET', KEYS[2], 'run', ARGV[2], 'body', ARGV[3], 'pos', ARGV[4], 'mark', ARGV[5])
 for i = 6, #ARGV, 2 do
   redis.call('HSET', KEYS[2], 'n:' .. ARGV[i], ARGV[i + 1])
