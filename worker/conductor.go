@@ -45,7 +45,8 @@ type conductor struct {
 	// lookedAhead.
 	ahead        map[string]int
 	lookedAhead  time.Time
-	uncontrolled bool // said, so that it is said once
+	untouched    bool // said, so that it is said once
+	uncontrolled bool // the same
 }
 
 // conduct starts and stops users as the plan and the slots say, until ctx or
@@ -75,20 +76,21 @@ func (w *run) conduct(ctx context.Context) {
 			c.stopAll(ctx, stopTimeout)
 			return
 		}
-		c.watchTouch()
+		c.watchTouch(view)
 		c.follow(view)
 		w.SetState(func(s *coord.State) { s.Users = len(c.users) })
 	}
 }
 
-// watchTouch lets no session begin while Redis is out of touch, and says so.
-func (c *conductor) watchTouch() {
-	inTouch := c.InTouch()
-	if !c.touch.set(inTouch) {
+// watchTouch says when Redis is out of touch and when it is back.
+func (c *conductor) watchTouch(view *coord.View) {
+	inTouch := c.InTouch(view)
+	if inTouch != c.untouched {
 		return
 	}
+	c.untouched = !inTouch
 	if inTouch {
-		c.Log.Info("in touch with Redis again: users go on")
+		c.Log.Info("in touch with Redis again: users start")
 	} else {
 		c.Log.Warn("Redis does not answer: no user and no session begins", zap.Int("users", len(c.users)))
 	}
@@ -140,7 +142,7 @@ func (c *conductor) follow(view *coord.View) {
 	rate := view.Plan.Rate(c.Member.Clock().Now()) * float64(c.slots.Len()) / coord.Slots
 	c.allowance = min(c.allowance+rate*now.Sub(c.last).Seconds(), max(1, rate*burst))
 	c.last = now
-	if !c.InTouch() {
+	if !c.InTouch(view) {
 		return // others may have these users by now
 	}
 	for ; c.prefix < want; c.prefix++ {

@@ -82,16 +82,27 @@ func (c *conductor) start(number int) *user {
 	return u
 }
 
-// live makes session after session until more has ended.
+// errUntouched ends a session before it has begun.
+var errUntouched = errors.New("worker: Redis is out of touch")
+
+// mayBegin says whether a session of a number may begin: not while Redis is out of
+// touch, when others may have the number by now, and not when they do. It is
+// judged by one view, and at the last moment: nobody need have noticed yet that
+// the process stood still.
+func (w *run) mayBegin(number int) bool {
+	view := w.Member.View()
+	return w.InTouch(view) && view.Slots.Has(number)
+}
+
+// live makes session after session until more has ended, or none may begin. Then
+// the user is over: if its number is wanted later on it starts at the spawn rate,
+// so that the end of an outage is no storm.
 func (w *run) live(hard, soft, more context.Context, number int) {
 	class := &w.classes[w.Spec.Behaviour.ClassOf(number)]
 	// The same number draws the same numbers in every run.
 	random := rand.New(rand.NewPCG(uint64(number), 0x7468726f6e67))
 	pause := minPause
-	for more.Err() == nil {
-		if w.touch.wait(more) != nil {
-			return
-		}
+	for more.Err() == nil && w.mayBegin(number) {
 		err := w.session(hard, soft, more, number, class, random)
 		if err == nil || more.Err() != nil {
 			pause = minPause
@@ -112,6 +123,9 @@ func (w *run) session(hard, soft, more context.Context, number int, class *scena
 	}
 	outcome := accounts.OK
 	defer func() { w.Holder.Release(lease, outcome) }()
+	if !w.mayBegin(number) {
+		return errUntouched // while it waited for its account
+	}
 
 	// The lease's end closes the connections whatever the session is doing.
 	bound, unbind := lease.Bind(hard)

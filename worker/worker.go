@@ -32,9 +32,7 @@ type run struct {
 	waits    map[string]*hist.Recorder // by role; fixed before users start
 	// complained is when it was last said what accounts are short, in Unix ns.
 	complained atomic.Int64
-	// touch is open while Redis answers: with it shut no session begins.
-	touch    gate
-	reported time.Time // until when; of the goroutine of report
+	reported   time.Time // until when; of the goroutine of report
 }
 
 func play(ctx context.Context, r *rig.Rig) error {

@@ -109,9 +109,8 @@ func (r *Rig) Controlled() bool {
 // is begun: by then the master gives this process's users to others.
 const outOfTouch = 3 * time.Second
 
-// InTouch says whether Redis has answered a heartbeat recently enough for
-// something new to be begun.
-func (r *Rig) InTouch() bool { return r.Member.Touched(outOfTouch) }
+// InTouch says whether a view is recent enough for something new to be begun by it.
+func (r *Rig) InTouch(view *coord.View) bool { return time.Since(view.Answered) < outOfTouch }
 
 // LastAnswers returns a context that ends with bound, but a moment later if that
 // was because the lease has run out: nothing more is written then, but the target
