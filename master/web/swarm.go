@@ -1,0 +1,408 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/throng-load/throng/scenarios"
+)
+
+// What Locust says of a form that it does not accept. The texts are part of its
+// API.
+const (
+	missingCounts = "Missing user_count or spawn_rate from /swarm request"
+	wrongRunTime  = "Valid run_time formats are : 20, 20s, 3m, 2h, 1h20m, 3h30m10s, etc."
+)
+
+// The load shapes of the form: none, and the stages of the run's file.
+const (
+	defaultShape = "Default"
+	stagesShape  = "Stages"
+)
+
+// stopPatience is how long /stop waits for the run to have ended, beyond what
+// users are given to finish.
+const stopPatience = 30 * time.Second
+
+// refusal is a form that is not accepted. Locust's page shows the message only
+// with status 200; 400 is for what Locust itself fails at.
+type refusal struct {
+	status  int
+	message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(format string, args ...any) error {
+	return &refusal{http.StatusOK, fmt.Sprintf(format, args...)}
+}
+
+func badRequest(format string, args ...any) error {
+	return &refusal{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// form is what a start or an edit asks for.
+type form struct {
+	values     url.Values
+	users      int
+	rate       float64
+	runTime    time.Duration
+	hasRunTime bool
+	host       string // empty: as it was
+	stages     bool
+	classes    []string
+	params     map[string]string
+}
+
+// swarm starts a run, or changes the one that goes on.
+func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	answer, err := s.drive(r)
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		writeJSON(w, refused.status, encode(s.refused(refused.message)))
+	case err != nil: // of the swarm: the page is to show it
+		s.log.Warn("start or edit refused", zap.Error(err))
+		writeJSON(w, http.StatusOK, encode(s.refused(strings.ReplaceAll(err.Error(), "\n", "; "))))
+	default:
+		writeJSON(w, http.StatusOK, encode(answer))
+	}
+}
+
+// refused is the answer to a form that is not accepted.
+func (s *Server) refused(message string) map[string]any {
+	spec, _ := s.settings()
+	return map[string]any{"success": false, "message": message, "host": spec.Target}
+}
+
+// drive does what a form asks for and returns the answer.
+func (s *Server) drive(r *http.Request) (map[string]any, error) {
+	values, err := formValues(r)
+	if err != nil {
+		return nil, err
+	}
+	spec, _ := s.settings()
+	f, err := s.readForm(values, spec)
+	if err != nil {
+		return nil, err
+	}
+	message := "Swarming started"
+	if f.stages {
+		message = fmt.Sprintf("Swarming started using shape class '%s'", stagesShape)
+	}
+	running := false
+	switch s.newest().State {
+	case StateSpawning, StateRunning:
+		running = true
+	}
+	if running {
+		err = s.edit(r.Context(), f, spec)
+	} else {
+		spec, err = s.begin(r.Context(), f, spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{"success": true, "message": message, "host": spec.Target}
+	if f.hasRunTime {
+		answer["run_time"] = int64(f.runTime / time.Second)
+	}
+	if s.cfg.ClassPicker {
+		answer["user_classes"] = f.classes
+	}
+	return answer, nil
+}
+
+// formValues are the fields of a form in the body. What is no form has none.
+func formValues(r *http.Request) (url.Values, error) {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	switch strings.ToLower(strings.TrimSpace(kind)) {
+	case "multipart/form-data":
+		if err := r.ParseMultipartForm(maxBody); err != nil {
+			return nil, badRequest("the form cannot be read: %v", err)
+		}
+		return url.Values(r.MultipartForm.Value), nil
+	case "application/x-www-form-urlencoded":
+		if err := r.ParseForm(); err != nil {
+			return nil, badRequest("the form cannot be read: %v", err)
+		}
+		return r.PostForm, nil
+	}
+	return url.Values{}, nil
+}
+
+func (s *Server) readForm(values url.Values, spec *scenarios.Spec) (*form, error) {
+	f := &form{values: values, params: make(map[string]string)}
+	var err error
+	if s.cfg.ClassPicker {
+		if f.classes, err = pickClasses(values["user_classes"], spec); err != nil {
+			return nil, err
+		}
+	}
+	if f.stages, err = s.pickShape(values, spec); err != nil {
+		return nil, err
+	}
+	if !f.stages {
+		if err := f.readCounts(); err != nil {
+			return nil, err
+		}
+	}
+	if text := values.Get("run_time"); text != "" && !f.stages {
+		d, err := parseRunTime(text)
+		if err != nil {
+			return nil, refuse("%s", wrongRunTime)
+		}
+		f.runTime, f.hasRunTime = d, true
+	}
+	f.host = strings.TrimSpace(strings.NewReplacer("<", "", ">", "").Replace(values.Get("host")))
+	params, err := spec.Params()
+	if err != nil {
+		return nil, err
+	}
+	for _, param := range params {
+		// An empty field leaves the parameter as it is.
+		if text := strings.TrimSpace(strings.Join(values[param.Name], ", ")); text != "" {
+			f.params[param.Name] = text
+		}
+	}
+	return f, nil
+}
+
+// readCounts reads the number of users and the rate.
+func (f *form) readCounts() error {
+	if !f.values.Has("user_count") || !f.values.Has("spawn_rate") {
+		return refuse("%s", missingCounts)
+	}
+	count, rate := strings.TrimSpace(f.values.Get("user_count")), strings.TrimSpace(f.values.Get("spawn_rate"))
+	var err error
+	if f.users, err = strconv.Atoi(count); err != nil {
+		return badRequest("user_count: %q is not a whole number", short(count))
+	}
+	if f.rate, err = strconv.ParseFloat(rate, 64); err != nil || math.IsNaN(f.rate) || math.IsInf(f.rate, 0) {
+		return badRequest("spawn_rate: %q is not a number", short(rate))
+	}
+	switch {
+	case f.rate == 0:
+		return refuse("%s", missingCounts)
+	case f.users < 0:
+		return badRequest("user_count: %d is below 0", f.users)
+	case f.rate < 0:
+		return badRequest("spawn_rate: %v is below 0", f.rate)
+	}
+	return nil
+}
+
+// short cuts what is repeated in a message.
+func short(text string) string {
+	if runes := []rune(text); len(runes) > 40 {
+		return string(runes[:40]) + "…"
+	}
+	return text
+}
+
+// parseRunTime reads Locust's durations: they have no milliseconds.
+func parseRunTime(text string) (time.Duration, error) {
+	text = strings.TrimSpace(text)
+	if strings.Contains(text, "ms") {
+		return 0, errors.New("milliseconds")
+	}
+	return scenarios.ParseDuration(text)
+}
+
+// pickClasses returns the classes that were picked and exist. A scenario's
+// classes belong together, since a user's class follows from its number: a
+// selection that leaves some out is refused rather than not obeyed.
+func pickClasses(picked []string, spec *scenarios.Spec) ([]string, error) {
+	all := classNames(spec)
+	if len(picked) == 0 {
+		return all, nil
+	}
+	known := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !slices.Contains(picked, name) })
+	if len(known) < len(all) {
+		return nil, refuse("The user classes of scenario %s belong together (%s): pick all of them", spec.Scenario, strings.Join(all, ", "))
+	}
+	return known, nil
+}
+
+// pickShape says whether the load is to follow the stages of the run's file. As
+// with Locust, the form chooses only with the class picker; without it the
+// stages, if there are some, are what is run.
+func (s *Server) pickShape(values url.Values, spec *scenarios.Spec) (stages bool, err error) {
+	if !s.cfg.ClassPicker {
+		return hasStages(s.cfg.Spec), nil
+	}
+	switch name := values.Get("shape_class"); {
+	case name == "" || name == defaultShape:
+		return false, nil
+	case name == stagesShape && hasStages(s.cfg.Spec):
+		return true, nil
+	default:
+		return false, badRequest("shape_class: there is no load shape %q", short(name))
+	}
+}
+
+// edit changes the run that goes on.
+func (s *Server) edit(ctx context.Context, f *form, spec *scenarios.Spec) error {
+	if f.stages || followsStages(spec) {
+		s.log.Info("the load follows its stages; a second start changes nothing")
+		return nil
+	}
+	if f.users > spec.Safety.MaxUsers {
+		return refuse("%d users are more than safety.max_users allows (%d)", f.users, spec.Safety.MaxUsers)
+	}
+	changed, err := spec.WithParams(f.params, s.cfg.Scenarios)
+	if err != nil {
+		return refuse("%s", problems(err))
+	}
+	before, _ := spec.Params()
+	after, _ := changed.Params()
+	for i, param := range after {
+		if param != before[i] {
+			return refuse("%s: parameters stay as they are while the swarm runs; stop it first", param.Name)
+		}
+	}
+	if err := s.cfg.Swarm.Edit(ctx, Load{Users: f.users, SpawnRate: f.rate, RunTime: f.runTime}); err != nil {
+		return err
+	}
+	next := *spec
+	next.Load.Users, next.Load.SpawnRate = f.users, f.rate
+	if f.hasRunTime {
+		next.Load.RunTime = scenarios.Duration(f.runTime)
+	}
+	s.keep(&next, f.values)
+	return nil
+}
+
+// begin starts a run and returns its spec.
+func (s *Server) begin(ctx context.Context, f *form, spec *scenarios.Spec) (*scenarios.Spec, error) {
+	next, err := spec.WithParams(f.params, s.cfg.Scenarios)
+	if err != nil {
+		return nil, refuse("%s", problems(err))
+	}
+	if f.host != "" && f.host != next.Target {
+		if s.cfg.FixedTarget {
+			return nil, refuse("The target is fixed here: %s", next.Target)
+		}
+		next.Target = f.host
+	}
+	setLoad(next, f, s.cfg.Spec)
+	if found := next.Check(); len(found) > 0 {
+		return nil, refuse("%s", problems(&scenarios.SpecError{Problems: found}))
+	}
+	if s.newest().WorkerCount == 0 {
+		s.log.Warn("no worker is connected: nothing was started. Start one with `throng worker`")
+		return next, nil
+	}
+	s.mu.Lock()
+	s.begun, s.begunAfter = time.Now(), s.view.Load().runID()
+	s.mu.Unlock()
+	s.refresh() // a page that asks meanwhile must not see the run before
+	if err := s.cfg.Swarm.Start(ctx, next); err != nil {
+		s.mu.Lock()
+		s.begun = time.Time{}
+		s.mu.Unlock()
+		s.refresh()
+		return nil, err
+	}
+	s.mu.Lock()
+	s.begun = time.Now() // making accounts may have taken a while
+	s.mu.Unlock()
+	s.keep(next, f.values)
+	return next, nil
+}
+
+// keep remembers what was asked for, for the next form.
+func (s *Server) keep(spec *scenarios.Spec, values url.Values) {
+	s.mu.Lock()
+	s.spec = spec
+	if values.Has("profile") {
+		s.profile = values.Get("profile")
+	}
+	s.mu.Unlock()
+	s.refresh()
+}
+
+// problems are the mistakes of a spec in one line.
+func problems(err error) string {
+	var spec *scenarios.SpecError
+	if !errors.As(err, &spec) {
+		return err.Error()
+	}
+	texts := make([]string, len(spec.Problems))
+	for i, p := range spec.Problems {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// stop ends the run and answers when it has ended, or is taking too long.
+func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
+	if err := s.cfg.Swarm.Stop(r.Context()); err != nil {
+		writeJSON(w, http.StatusOK, encode(map[string]any{"success": false, "message": err.Error()}))
+		return
+	}
+	spec, _ := s.settings()
+	patience := time.NewTimer(stopPatience + time.Duration(spec.Load.StopTimeout))
+	defer patience.Stop()
+	for waiting := true; waiting; {
+		f, changed := s.figures()
+		if f.State == StateReady || f.State == StateStopped {
+			break
+		}
+		select {
+		case <-changed:
+		case <-patience.C:
+			waiting = false
+		case <-r.Context().Done():
+			return
+		}
+	}
+	writeJSON(w, http.StatusOK, encode(map[string]any{"success": true, "message": "Test stopped"}))
+}
+
+// userChange is what /user asks for: any part of a class.
+type userChange struct {
+	Class      string   `json:"user_class_name"`
+	Weight     *float64 `json:"weight"`
+	FixedCount *int     `json:"fixed_count"`
+	Host       *string  `json:"host"`
+	Tasks      []string `json:"tasks"`
+}
+
+// user accepts what is so already. A class's weight follows from the scenario's
+// parameters, and its users from their numbers: nothing can be changed here.
+func (s *Server) user(w http.ResponseWriter, r *http.Request) {
+	var change userChange
+	if err := json.NewDecoder(r.Body).Decode(&change); err != nil {
+		writeJSON(w, http.StatusBadRequest, encode(map[string]string{"message": "the body is not JSON as /user wants it"}))
+		return
+	}
+	spec, _ := s.settings()
+	class, ok := userClasses(spec)[change.Class]
+	if !ok {
+		writeJSON(w, http.StatusBadRequest, encode(map[string]string{"message": fmt.Sprintf("there is no user class %q", short(change.Class))}))
+		return
+	}
+	same := (change.Weight == nil || int(*change.Weight) == class.Weight) &&
+		(change.FixedCount == nil || *change.FixedCount == 0) &&
+		(change.Host == nil || *change.Host == "" || *change.Host == class.Host) &&
+		(change.Tasks == nil || slices.Equal(change.Tasks, class.Tasks))
+	if !same {
+		writeJSON(w, http.StatusConflict, encode(map[string]string{"message": "user classes follow from the scenario's parameters: change those"}))
+		return
+	}
+	writeJSON(w, http.StatusCreated, encode(struct{}{}))
+}

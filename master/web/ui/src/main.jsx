@@ -1,0 +1,7 @@
+import "./adapt";
+
+import { createRoot } from "react-dom/client";
+
+import App from "./App";
+
+createRoot(document.getElementById("root")).render(<App />);
