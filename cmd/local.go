@@ -36,6 +36,9 @@ type localRun struct {
 	spec    *scenarios.Spec
 	shared  bool // the target is in this process
 	log     *zap.Logger
+	file    string
+	web     bool
+	page    webFlags
 }
 
 // run provisions, runs and cleans up. Whatever happens on the way, no process
@@ -61,7 +64,11 @@ func (r *localRun) run(ctx context.Context) error {
 	}
 	var summary *report.Summary
 	if err = createAccounts(ctx, r.e, pool, r.spec, r.log); err == nil {
-		summary, err = r.lead(ctx, client, redisURL)
+		if r.web {
+			err = r.serve(ctx, client, redisURL, pool)
+		} else {
+			summary, err = r.lead(ctx, client, redisURL)
+		}
 	}
 	if summary != nil {
 		err = exitWith(summary.Run.ExitCode, errors.Join(err, r.output.show(r.e.stdout, summary)))
@@ -83,18 +90,50 @@ func (r *localRun) startRedis() (url string, stop func(), err error) {
 	if !r.embedsRedis() {
 		return r.common.redis, func() {}, nil
 	}
-	n := 0
-	for _, wanted := range r.spec.WantedAccounts() {
-		n += wanted
-	}
-	if n > embedded.MaxAccounts {
-		return "", nil, usageError("the run wants %d accounts and the embedded Redis is made for up to %d: use `throng run` with a real one, given by --redis", n, embedded.MaxAccounts)
+	if err := r.fitsEmbedded(r.spec); err != nil {
+		return "", nil, err
 	}
 	server, err := embedded.Start()
 	if err != nil {
 		return "", nil, startError("embedded Redis: %w", err)
 	}
 	return server.URL(), server.Close, nil
+}
+
+// fitsEmbedded refuses a run that is too large for the embedded Redis.
+func (r *localRun) fitsEmbedded(spec *scenarios.Spec) error {
+	n := 0
+	for _, wanted := range spec.WantedAccounts() {
+		n += wanted
+	}
+	if r.embedsRedis() && n > embedded.MaxAccounts {
+		return usageError("the run wants %d accounts and the embedded Redis is made for up to %d: use `throng run` with a real one, given by --redis", n, embedded.MaxAccounts)
+	}
+	return nil
+}
+
+// serve serves the web page, with workers and a probe of its own for its runs.
+func (r *localRun) serve(ctx context.Context, client redis.UniversalClient, redisURL string, pool *accounts.Pool) error {
+	kids := &children{e: r.e, log: r.log, ended: func(err error) {
+		r.log.Error("a process of this swarm has ended: the runs to come are without it", zap.Error(err))
+	}}
+	summary, err := serve(ctx, r.e, r.log, served{
+		swarm: swarm{name: r.common.swarm, client: client, spec: r.spec, output: r.output, shared: r.shared,
+			wait: waitFlags{workers: 1, maxWait: scenarios.Duration(localWait)}},
+		web: r.page, file: r.file, fixedTarget: r.shared,
+		prepare: func(ctx context.Context, spec *scenarios.Spec) error {
+			if err := errors.Join(r.fitsEmbedded(spec), checkTarget(ctx, spec)); err != nil {
+				return err
+			}
+			return createAccounts(ctx, r.e, pool, spec, r.log)
+		},
+		leading: func() error { return r.startChildren(kids, redisURL) },
+	})
+	err = r.also(err, kids.end(0))
+	if summary != nil {
+		return exitWith(summary.Run.ExitCode, err)
+	}
+	return err
 }
 
 // lead leads the run with workers and a probe of its own, and sees to it that

@@ -17,18 +17,21 @@ func newMaster(e env) *cobra.Command {
 		file     string
 		headless bool
 		standby  bool
+		page     webFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "master",
 		Short: "Lead a distributed run: plan the load, merge the statistics, judge the outcome",
-		Long: `Waits for workers and a probe that meet it in Redis, runs the load that
-throng.yaml and the flags describe, and prints a summary. The pool of accounts
+		Long: `Waits for workers and a probe that meet it in Redis, and serves the web page from
+which runs are started, changed and stopped. With --headless it runs the load that
+throng.yaml and the flags describe at once, and prints a summary. The pool of accounts
 must be there: make it with ` + "`throng accounts create`" + `. A master that is started
 again while its workers go on takes the run up where it was; with --standby one
 waits beside another, with the same file and flags, and takes over when that one
 dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
-		Example: "  throng master --headless -f throng.yaml -u 5000 -r 100 -t 10m --expect-workers 4",
-		Args:    noArgs,
+		Example: `  throng master -f throng.yaml
+  throng master --headless -f throng.yaml -u 5000 -r 100 -t 10m --expect-workers 4`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := readEnvironment(cmd, e); err != nil {
 				return err
@@ -40,10 +43,10 @@ dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
 			if err != nil {
 				return err
 			}
-			if !headless {
-				return usageError("master: give --headless: the web page is not there yet")
+			if err := webOrHeadless(cmd, !headless, "leave out --headless"); err != nil {
+				return err
 			}
-			if err := errors.Join(common.check(), output.check()); err != nil {
+			if err := errors.Join(common.check(), output.check(), page.check(e)); err != nil {
 				return err
 			}
 			load.apply(cmd, spec)
@@ -62,9 +65,15 @@ dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
 				return err
 			}
 			defer client.Close()
-			summary, err := lead(cmd.Context(), e, log, swarm{
-				name: common.swarm, client: client, spec: spec, wait: wait, output: output, standby: standby,
-			})
+			run := swarm{name: common.swarm, client: client, spec: spec, wait: wait, output: output, standby: standby}
+			if !headless {
+				summary, err := serve(cmd.Context(), e, log, served{swarm: run, web: page, file: file, prepare: checkTarget})
+				if summary == nil {
+					return err
+				}
+				return exitWith(summary.Run.ExitCode, err)
+			}
+			summary, err := lead(cmd.Context(), e, log, run)
 			if summary == nil {
 				return err
 			}
@@ -79,5 +88,6 @@ dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
 	load.add(flags, "1", "1", "never")
 	wait.add(flags)
 	output.add(flags)
+	page.add(flags)
 	return cmd
 }

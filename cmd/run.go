@@ -16,6 +16,9 @@ type localFlags struct {
 	output  outputFlags
 	file    string
 	workers int
+	// web serves the page instead of running at once.
+	web  bool
+	page webFlags
 }
 
 func (l *localFlags) add(flags *pflag.FlagSet, workers int, users, rate, runTime string) {
@@ -30,14 +33,16 @@ func (l *localFlags) add(flags *pflag.FlagSet, workers int, users, rate, runTime
 	l.common.addLog(flags, "WARNING")
 	l.load.add(flags, users, rate, runTime)
 	l.output.add(flags)
+	flags.BoolVar(&l.web, "web", false, "serve the web page, from which runs are started, instead of running at once")
+	l.page.add(flags)
 }
 
 // prepare checks the settings and makes the run.
-func (l *localFlags) prepare(e env) (*localRun, error) {
-	if err := l.common.check(); err != nil {
+func (l *localFlags) prepare(cmd *cobra.Command, e env) (*localRun, error) {
+	if err := errors.Join(l.common.check(), webOrHeadless(cmd, l.web, "give --web with it")); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.pool.check(), l.output.check()); err != nil {
+	if err := errors.Join(l.pool.check(), l.output.check(), l.page.check(e)); err != nil {
 		return nil, err
 	}
 	if l.workers < 1 {
@@ -47,7 +52,7 @@ func (l *localFlags) prepare(e env) (*localRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &localRun{e: e, common: l.common, pool: l.pool, output: l.output, workers: l.workers, log: log}, nil
+	return &localRun{e: e, common: l.common, pool: l.pool, output: l.output, workers: l.workers, log: log, file: l.file, web: l.web, page: l.page}, nil
 }
 
 func newRun(e env) *cobra.Command {
@@ -59,8 +64,9 @@ func newRun(e env) *cobra.Command {
 machine. Without --redis an embedded Redis serves for the run, and the accounts
 that were created for it are deleted from the target at the end; with --redis
 the pool and its accounts stay for the next run.`,
-		Example: "  throng run -f throng.yaml -u 500 -r 25 -t 5m --json summary.json",
-		Args:    noArgs,
+		Example: `  throng run -f throng.yaml -u 500 -r 25 -t 5m --json summary.json
+  throng run -f throng.yaml --web`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := readEnvironment(cmd, e); err != nil {
 				return err
@@ -76,7 +82,7 @@ the pool and its accounts stay for the next run.`,
 			if err := checkSpec(spec); err != nil {
 				return err
 			}
-			r, err := local.prepare(e)
+			r, err := local.prepare(cmd, e)
 			if err != nil {
 				return err
 			}

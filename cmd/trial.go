@@ -29,7 +29,8 @@ func newTrial(e env) *cobra.Command {
 loopback, creates accounts in the target, runs the classroom scenario, prints
 the outcome, and cleans up after itself.`,
 		Example: `  throng trial
-  throng trial -u 500 -r 100 -t 1m --fault loss=0.01`,
+  throng trial -u 500 -r 100 -t 1m --fault loss=0.01
+  throng trial --web`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := readEnvironment(cmd, e); err != nil {
@@ -43,7 +44,7 @@ the outcome, and cleans up after itself.`,
 			if err := checkSpec(spec); err != nil {
 				return err
 			}
-			r, err := local.prepare(e)
+			r, err := local.prepare(cmd, e)
 			if err != nil {
 				return err
 			}
@@ -70,8 +71,14 @@ the outcome, and cleans up after itself.`,
 			}
 			r.spec, r.shared = spec, true
 			howLong := "until stopped"
-			if length := spec.Load.Length(); length > 0 {
+			switch length := spec.Load.Length(); {
+			case r.web:
+				howLong = "or as the web page says"
+			case length > 0:
 				howLong = "for " + scenarios.Duration(length).String()
+			}
+			if r.file == "" {
+				r.file = "trial.yaml"
 			}
 			fmt.Fprintf(e.stdout, "Trial: %d users %s on %s (counters at http://%s/admin/counters)\n",
 				spec.Load.Users, howLong, spec.Target, listener.Addr())

@@ -125,6 +125,7 @@ type Master struct {
 	failing     time.Time // since when rounds fail; zero while they do not
 	interrupted bool      // this process is to end
 	told        bool      // a front end has ended the run
+	trouble     string    // why the run came to no outcome
 	waitingFor  string    // said last
 	// lenientUntil is until when nobody is judged silent, on this process's
 	// clock: after Redis was away, everybody has been silent.

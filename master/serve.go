@@ -37,6 +37,7 @@ func Serve(ctx context.Context, cfg Config) error {
 				return err
 			case err != nil && !errors.Is(err, ErrInterrupted):
 				m.log.Error("the run has ended badly", zap.Error(err))
+				m.trouble = err.Error()
 			}
 		}
 		if ctx.Err() != nil {
@@ -170,9 +171,11 @@ func (m *Master) watch(ctx context.Context, last *Snapshot) error {
 // snapshotOfLast is the last run as it ended; without figures if there was none.
 func (m *Master) snapshotOfLast() *Snapshot {
 	if m.run.ID == "" {
-		return &Snapshot{Spec: m.cfg.Spec}
+		return &Snapshot{Spec: m.cfg.Spec, Idle: true}
 	}
-	return m.snapshot()
+	last := m.snapshot()
+	last.Idle, last.Trouble = true, m.trouble
+	return last
 }
 
 // startAnew begins a run, or says what it lacks.

@@ -27,6 +27,10 @@ type Snapshot struct {
 	Members []coord.Present
 	// Now is Redis's time.
 	Now time.Time
+	// Idle says that nothing runs: what is shown is the last run, whatever its
+	// phase, and Trouble is why it came to no outcome, if it did not.
+	Idle    bool
+	Trouble string
 }
 
 // snapshot is how the run stands.

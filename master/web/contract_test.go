@@ -300,7 +300,11 @@ const missing = "Missing user_count or spawn_rate from /swarm request"
 
 func (a api) checkBadForms(t *testing.T) {
 	runTime := "Valid run_time formats are : 20, 20s, 3m, 2h, 1h20m, 3h30m10s, etc."
-	for _, text := range []string{"bogus", "1.5s", "3s2m"} {
+	wrong := []string{"bogus", "1.5s"}
+	if a.newer {
+		wrong = append(wrong, "3s2m") // 2.12.1 reads its first part
+	}
+	for _, text := range wrong {
 		form := load("2", "2")
 		form.Set("run_time", text)
 		if status, answer := a.swarm(t, form); status != http.StatusOK || answer["success"] != false || answer["message"] != runTime {

@@ -2,18 +2,18 @@ package web
 
 import "github.com/throng-load/throng/scenarios"
 
-// hasStages says whether the file gives the load as stages.
-func hasStages(*scenarios.Spec) bool { return false }
-
-// followsStages says whether the run of this spec follows stages.
-func followsStages(spec *scenarios.Spec) bool { return hasStages(spec) }
+// followsStages says whether the load of a spec is given as stages: what Locust
+// calls a load shape.
+func followsStages(spec *scenarios.Spec) bool { return len(spec.Load.Stages) > 0 }
 
 // setLoad puts the form's load into a spec: the stages of the file, or a ramp.
 func setLoad(spec *scenarios.Spec, f *form, file *scenarios.Spec) {
 	if f.stages {
+		timeout := spec.Load.StopTimeout
 		spec.Load = file.Load
+		spec.Load.StopTimeout = timeout
 		return
 	}
-	spec.Load.Users, spec.Load.SpawnRate = f.users, f.rate
+	spec.Load.Users, spec.Load.SpawnRate, spec.Load.Stages = f.users, f.rate, nil
 	spec.Load.RunTime = scenarios.Duration(f.runTime)
 }

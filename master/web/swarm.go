@@ -242,12 +242,12 @@ func pickClasses(picked []string, spec *scenarios.Spec) ([]string, error) {
 // stages, if there are some, are what is run.
 func (s *Server) pickShape(values url.Values, spec *scenarios.Spec) (stages bool, err error) {
 	if !s.cfg.ClassPicker {
-		return hasStages(s.cfg.Spec), nil
+		return followsStages(s.cfg.Spec), nil
 	}
 	switch name := values.Get("shape_class"); {
 	case name == "" || name == defaultShape:
 		return false, nil
-	case name == stagesShape && hasStages(s.cfg.Spec):
+	case name == stagesShape && followsStages(s.cfg.Spec):
 		return true, nil
 	default:
 		return false, badRequest("shape_class: there is no load shape %q", short(name))
@@ -299,6 +299,10 @@ func (s *Server) begin(ctx context.Context, f *form, spec *scenarios.Spec) (*sce
 		next.Target = f.host
 	}
 	setLoad(next, f, s.cfg.Spec)
+	none := !f.stages && f.users == 0
+	if none {
+		next.Load.Users = 1 // a run of no users is one that is told so before it has any
+	}
 	if found := next.Check(); len(found) > 0 {
 		return nil, refuse("%s", problems(&scenarios.SpecError{Problems: found}))
 	}
@@ -316,6 +320,11 @@ func (s *Server) begin(ctx context.Context, f *form, spec *scenarios.Spec) (*sce
 		s.mu.Unlock()
 		s.refresh()
 		return nil, err
+	}
+	if none {
+		if err := s.cfg.Swarm.Edit(ctx, Load{SpawnRate: f.rate}); err != nil {
+			return nil, err
+		}
 	}
 	s.mu.Lock()
 	s.begun = time.Now() // making accounts may have taken a while

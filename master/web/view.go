@@ -45,6 +45,8 @@ type View struct {
 	Members []Member
 	// Now is Redis's time.
 	Now time.Time
+	// Idle says that nothing runs, whatever phase the last run was in.
+	Idle bool
 	// Trouble is why the last run came to no outcome; empty if it did.
 	Trouble string
 }
@@ -96,9 +98,10 @@ func (v *View) state() State {
 	if v == nil || v.Summary == nil {
 		return StateReady
 	}
-	switch v.Summary.Run.State {
-	case phaseEnded:
+	if v.Idle || v.Summary.Run.State == phaseEnded {
 		return StateStopped
+	}
+	switch v.Summary.Run.State {
 	case phaseWaiting:
 		return StateSpawning
 	case phaseRunning:

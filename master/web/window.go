@@ -34,6 +34,9 @@ func (w *window) add(s sample, live bool) {
 	if !live && len(w.samples) > 1 {
 		return
 	}
+	if s.took.Count() == 0 {
+		w.samples = nil // the window begins with the first request
+	}
 	if n := len(w.samples); n > 1 && s.at.Sub(w.samples[n-2].at) < sampleEvery {
 		w.samples[n-1] = s // the newest moves until it is a second from the one before
 	} else {
