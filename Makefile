@@ -4,9 +4,21 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TIMED = sh .ci/timed
 
-.PHONY: build trial test lint bench fuzz chaos mutants setup clean
+.PHONY: build ui trial test lint bench fuzz chaos mutants setup clean
 
-build: bin/throng
+# With the web page where Node can build it.
+build:
+	@if sh .ci/node quiet; then $(MAKE) --no-print-directory ui; fi
+	@$(MAKE) --no-print-directory bin/throng
+
+# The web page, which the executable embeds. It is built anew when its sources
+# are newer than it.
+UI = master/web/ui
+ui: $(UI)/dist/index.html
+
+$(UI)/dist/index.html: $(UI)/package.json $(UI)/package-lock.json $(UI)/vite.config.js $(UI)/index.html $(wildcard $(UI)/src/*)
+	@sh .ci/node
+	cd $(UI) && npm ci --no-audit --no-fund --loglevel=error && rm -rf dist/assets dist/index.html && npm run --silent build
 
 # The Go tool knows best what has changed.
 .PHONY: bin/throng
@@ -14,31 +26,34 @@ bin/throng:
 	CGO_ENABLED=0 go build -trimpath -o bin/throng ./cmd/throng
 
 # Flags for the trial: make trial ARGS="-u 500 -t 1m"
-trial: build
+trial: bin/throng
 	./bin/throng trial $(ARGS)
 
 test:
 	@$(TIMED) "set-up" sh .ci/setup
 	@$(TIMED) "build and lint" $(MAKE) --no-print-directory build lint
-	@$(TIMED) "unit tests under -race" env CGO_ENABLED=1 go test -race -parallel 8 $$(go list ./... | grep -v /accounts)
+	@$(TIMED) "unit tests under -race" env CGO_ENABLED=1 go test -race -parallel 8 $$(go list ./... | grep -v -e /accounts -e /master/web)
+	@# One at a time: browsers are large, and pages wait for answers.
+	@$(TIMED) "web under -race" env CGO_ENABLED=1 go test -race -parallel 2 ./master/web
 	@# One after the other: their short leases want a machine that is not starved.
 	@$(TIMED) "accounts under -race" env CGO_ENABLED=1 go test -race -p 1 -parallel 8 ./accounts/...
 	@$(TIMED) "process tests" go test -count=1 -parallel 3 -tags process ./cmd/throng
+	@$(TIMED) "web process tests" go test -count=1 -tags process -run 'Process' ./master/web
 
-# What the tests need beside Go: a C compiler for -race, and redis-server.
+# What the tests need beside Go: see .ci/setup.
 setup:
 	sh .ci/setup
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go vet ./...
-	go vet -tags process ./cmd/throng
+	go vet -tags process ./cmd/throng ./master/web
 	go run $(STATICCHECK) ./...
 
 # Ratios within one run; the machine should be quiet. Nothing here passes or fails.
 # Some fill pools with a million accounts: make bench BENCH='-short' leaves them out.
 bench: setup
-	go test -run '^$$' -bench . -timeout 30m $(BENCH) ./internal/... ./accounts/... ./scenarios/... ./worker/...
+	go test -run '^$$' -bench . -timeout 30m $(BENCH) ./internal/... ./accounts/... ./scenarios/... ./worker/... ./master/web
 
 # Every fuzz target for a while: make fuzz FUZZTIME=1m
 FUZZTIME = 10s

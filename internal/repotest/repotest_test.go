@@ -81,6 +81,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		{"internal/hist", []string{"accounts", "scenarios", "internal/coord", "internal/opstats"}, nil, "a histogram knows no operations"},
 		{"internal/target", []string{"accounts", "scenarios", "internal/coord"}, nil,
 			"the target is a witness: it must not share code with what it judges"},
+		{"master/web", []string{"accounts", "internal", "scenarios/pubsub"}, []string{"internal/hist", "internal/opstats"},
+			"the page shows figures: it does not know Redis, the protocol or the pool"},
 		{"master/report", []string{"internal", "accounts", "scenarios"}, nil, "a report knows figures, not where they come from"},
 	}
 	for _, p := range packages(t) {
@@ -112,6 +114,8 @@ func TestLibrariesStayInTheirRoom(t *testing.T) {
 		"github.com/HdrHistogram":        {"internal/hist"},
 		"github.com/jackc/pgx":           {"accounts/provision", "internal/pgtest"},
 		"github.com/schollz/progressbar": {"cmd"},
+		"github.com/prometheus":          {"master/web"},
+		"github.com/chromedp":            {"master/web"}, // its tests
 		"github.com/redis/go-redis":      {"accounts", "cmd", "internal/coord", "internal/redistest", "internal/redisurl", "worker/rig", "master", "internal/embedded"},
 	}
 	for _, p := range packages(t) {

@@ -530,3 +530,12 @@ func (a api) checkFiles(t *testing.T) {
 		}
 	}
 }
+
+func readAll(t *testing.T, answer *http.Response) string {
+	t.Helper()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -49,7 +49,7 @@ export default function Banner() {
       {all.map(({ severity, title, lines }) => (
         <Alert key={title} severity={severity} square sx={{ py: 0, alignItems: "center", overflowWrap: "anywhere" }} variant="filled">
           <AlertTitle component="span" sx={{ display: "inline", fontSize: "inherit", mr: 1 }}>
-            {title}
+            {lines.length > 0 ? `${title}:` : title}
           </AlertTitle>
           {lines.join("; ")}
         </Alert>

@@ -100,15 +100,15 @@ export default function DeliveryTab() {
           <None>The chart has a point every 5 s while a run goes on.</None>
         ) : (
           <>
-            <History
-              colors={palette}
-              lines={[
-                ...routes.flatMap((r) => ["p50", "p95", "p99"].map((p) => ({ name: `${r} ${p}`, key: `${p}.${r}` }))),
-                { name: "load p95", key: "load" },
-              ]}
-              points={points}
-              title="Delivery Latency so far (ms)"
-            />
+            {routes.map((r) => (
+              <History
+                colors={palette}
+                key={r}
+                lines={[...["p50", "p95", "p99"].map((p) => ({ name: p, key: `${p}.${r}` })), { name: "load p95", key: "load" }]}
+                points={points}
+                title={`Route ${r}, so far (ms)`}
+              />
+            ))}
             <History
               colors={palette}
               lines={routes.map((r) => ({ name: r, key: `late.${r}` }))}
