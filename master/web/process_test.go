@@ -1,0 +1,185 @@
+//go:build process
+
+package web_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// machine is a swarm of real processes.
+type machine struct {
+	t      *testing.T
+	binary string
+	folder string
+	redis  string
+}
+
+// start starts a process, which ends with the test, and returns what kills it.
+func (m *machine) start(name string, args ...string) (kill func()) {
+	m.t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = m.folder
+	cmd.Env = append(os.Environ(), "THRONG_REDIS="+m.redis)
+	said := new(lockedBuffer)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	kill = func() { stop(); <-done }
+	m.t.Cleanup(func() {
+		kill()
+		if m.t.Failed() {
+			m.t.Logf("%s %v said:\n%s", filepath.Base(name), args, said)
+		}
+	})
+	return kill
+}
+
+// answers waits until something answers at an address.
+func (m *machine) answers(address string) {
+	m.t.Helper()
+	eventually(m.t, address+" answers", func() bool {
+		answer, err := http.Get(address)
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return true
+	})
+}
+
+func TestProcessPageDrivesRealWorkers(t *testing.T) {
+	chromium(t)
+	folder := t.TempDir()
+	m := &machine{t: t, folder: folder, binary: filepath.Join(folder, "throng")}
+	if out, err := exec.Command("go", "build", "-o", m.binary, "../../cmd/throng").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	redisPort, targetPort, port := freePort(t), freePort(t), freePort(t)
+	m.redis = "redis://127.0.0.1:" + redisPort
+	m.start("redis-server", "--port", redisPort, "--bind", "127.0.0.1", "--save", "", "--dir", folder)
+	m.start(m.binary, "target", "--listen", "127.0.0.1:"+targetPort)
+	counters := "http://127.0.0.1:" + targetPort + "/admin/counters"
+	m.answers(counters)
+	file := filepath.Join(folder, "throng.yaml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(`
+scenario: classroom
+target: http+poll://127.0.0.1:PORT
+params: { questions: 3, think: { uniform: [300ms, 1s500ms] }, period: { uniform: [4s, 6s] } }
+accounts: { provision: { http: { rate: 1000/s, concurrency: 20 } } }
+load: { users: 60, spawn_rate: 30 }
+thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
+`, "PORT", targetPort)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	create := exec.Command(m.binary, "accounts", "create", "-f", file, "--lease-ttl", "5s", "--lock-delay", "1s")
+	create.Env = append(os.Environ(), "THRONG_REDIS="+m.redis)
+	if out, err := create.CombinedOutput(); err != nil {
+		t.Fatalf("accounts create: %v\n%s", err, out)
+	}
+	master := func() func() {
+		return m.start(m.binary, "master", "-f", file, "-P", port, "--expect-workers", "2")
+	}
+	killMaster := master()
+	m.start(m.binary, "worker")
+	killWorker := m.start(m.binary, "worker")
+	m.start(m.binary, "probe")
+	base := "http://127.0.0.1:" + port
+	m.answers(base)
+	a := api{base, throng}
+	eventually(t, "two workers", func() bool { return number(t, a.json(t, "/worker-count"), "worker_count") == 2 })
+
+	b := open(t, base, 1300)
+	b.shows("Start new load test")
+	b.fill("userCount", "30")
+	b.fill("spawnRate", "15")
+	b.press("Start")
+	b.until("30 users", `/users\s+30\b/i.test(document.body.innerText)`)
+	other := open(t, base, 400)
+	other.until("the other browser's tabs", `document.querySelectorAll("[role=tab]").length > 5`)
+	for _, title := range tabTitles {
+		b.tab(title)
+	}
+	b.tab("Statistics")
+	b.press("Edit")
+	b.fill("userCount", "20")
+	b.press("Update")
+	b.until("20 users", `/users\s+20\b/i.test(document.body.innerText)`)
+	b.press("Stop")
+	b.shows("stopped")
+
+	// What the page shows, what the API says and what the target has counted.
+	report := a.json(t, "/stats/requests")
+	total := number(t, aggregated(t, report), "num_requests")
+	b.until("the page shows the API's total", fmt.Sprintf(`[...document.querySelectorAll("tr")].at(-1)?.innerText.includes("%d")`, int64(total)))
+	published := 0.
+	for _, item := range report["stats"].([]any) {
+		row := item.(map[string]any)
+		if row["method"] == "PUBLISH" || row["method"] == "PROBE" && strings.HasPrefix(row["name"].(string), "publish") {
+			published += number(t, row, "num_requests") - number(t, row, "num_failures")
+		}
+	}
+	if accepted := m.accepted(counters); accepted != published || published == 0 {
+		t.Errorf("the page has %v messages published, the target %v accepted", published, accepted)
+	}
+
+	// Again, and parts of it die.
+	b.press("New")
+	b.fill("userCount", "30")
+	b.fill("spawnRate", "30")
+	b.press("Start")
+	b.until("30 users again", `/users\s+30\b/i.test(document.body.innerText)`)
+	b.tab("Workers")
+	began := time.Now()
+	killWorker()
+	b.shows("missing")
+	if took := time.Since(began); took > 5500*time.Millisecond {
+		t.Errorf("a dead worker showed after %v, want 5 s", took)
+	}
+	b.tab("Delivery")
+	b.shows("worker lost")
+	b.tab("Accounts")
+	b.until("the dead worker's accounts are reclaimed", `[...document.querySelectorAll('[aria-label="leases by role"] tbody tr')].some(r => +r.cells[4].innerText > 0)`)
+
+	killMaster()
+	b.shows("The master does not answer")
+	master()
+	m.answers(base)
+	b.until("the page follows the next master", `!document.body.innerText.includes("does not answer") && /status\s+(running|spawning)/i.test(document.body.innerText)`)
+	b.tab("Delivery")
+	b.shoot("real-delivery-1300-light")
+	b.tab("Accounts")
+	b.shoot("real-accounts-1300-light")
+	b.press("Stop")
+	b.shows("stopped")
+	other.until("the other browser follows", `document.querySelectorAll("[role=tab]").length > 5`)
+}
+
+// accepted is how many messages the target has taken.
+func (m *machine) accepted(counters string) float64 {
+	m.t.Helper()
+	answer, err := http.Get(counters)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var v struct {
+		Accepted float64 `json:"accepted"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&v); err != nil {
+		m.t.Fatal(err)
+	}
+	return v.Accepted
+}
