@@ -136,7 +136,13 @@ func TestMistakes(t *testing.T) {
 		{"Redis URL from the environment", map[string]string{"THRONG_REDIS": "redis://ann:hunter2@h:port"}, []string{"probe"}, "not a Redis URL"},
 		{"workers", nil, []string{"run", "-f", good, "--workers", "0"}, "--workers"},
 		{"fault", nil, []string{"target", "--fault", "los=1"}, "--fault"},
-		{"headless", nil, []string{"master", "-f", good}, "--headless"},
+		{"headless", nil, []string{"master", "-f", good, "--headless", "--autostart"}, "--headless"},
+		{"a flag of the page", nil, []string{"run", "-f", good, "--class-picker"}, "--web"},
+		{"quit without start", nil, []string{"master", "-f", good, "--autoquit", "3"}, "--autostart"},
+		{"login", map[string]string{"THRONG_WEB_USER": "ann"}, []string{"master", "-f", good, "--web-login"}, "THRONG_WEB_PASSWORD"},
+		{"certificate", nil, []string{"master", "-f", good, "--tls-cert", "cert.pem"}, "--tls-key"},
+		{"base path", nil, []string{"master", "-f", good, "--web-base-path", "load"}, "--web-base-path"},
+		{"web port", nil, []string{"master", "-f", good, "-P", "70000"}, "--web-port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,6 @@
 import { Stack, Typography } from "@mui/material";
 
-import { Grid, History, None, Section, Verdict, clock, number, palette } from "./parts";
+import { Brief, Grid, History, None, Section, Verdict, clock, number, palette } from "./parts";
 import { useStatus } from "./status";
 
 const figure = (title, key, digits) => ({ title, figure: true, value: (row) => number(row[key], digits) });
@@ -124,9 +124,9 @@ export default function DeliveryTab() {
         ) : (
           <Grid
             columns={[
-              { title: "From", value: (e) => clock(e.from) },
-              { title: "To", value: (e) => (new Date(e.to).getFullYear() > 1 ? clock(e.to) : "still") },
-              { title: "What", value: (e) => e.kind.replaceAll("_", " ") },
+              { title: "From", value: (e) => <Brief>{clock(e.from)}</Brief> },
+              { title: "To", value: (e) => (new Date(e.to).getFullYear() > 1 ? <Brief>{clock(e.to)}</Brief> : "still") },
+              { title: "What", value: (e) => <Brief>{e.kind.replaceAll("_", " ")}</Brief> },
               { title: "Detail", value: (e) => e.detail },
             ]}
             label="timeline"

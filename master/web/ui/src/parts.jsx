@@ -7,6 +7,8 @@ export const number = (value, digits = 0) =>
 
 export const clock = (time) => new Date(time).toLocaleTimeString();
 
+export const Brief = ({ children }) => <span style={{ whiteSpace: "nowrap" }}>{children}</span>;
+
 export function Section({ title, children }) {
   return (
     <Box component="section" sx={{ mb: 4 }}>
