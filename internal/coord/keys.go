@@ -1,6 +1,10 @@
 package coord
 
-import "github.com/throng-load/throng/internal/keyspace"
+import (
+	"strconv"
+
+	"github.com/throng-load/throng/internal/keyspace"
+)
 
 // keys are the keys of one swarm. All share a hash tag.
 type keys struct{ space keyspace.Space }
@@ -40,3 +44,25 @@ func (k keys) saved() string { return k.space.Key("saved") }
 
 // nudge is a Pub/Sub channel without content.
 func (k keys) nudge() string { return k.space.Key("nudge") }
+
+// What follows is of workers that obey a Locust master.
+
+// bridged is a sorted set: id of a bridged worker, score = ms at which it is
+// forgotten; ranks a hash: id -> its number, plus 1000000 while it is not in
+// touch with its Locust master. Both go soon after the last worker.
+func (k keys) bridged() string { return k.space.Key("bridged") }
+func (k keys) ranks() string   { return k.space.Key("ranks") }
+
+// numbersHigh is a number: user numbers below it are free or held.
+// numbersHolders is a sorted set: holder id, score = ms at which its numbers may
+// be taken from it. They and the next two go a minute after the run's last holder.
+func (k keys) numbersHigh(run string) string    { return k.space.Key("numbers", run, "high") }
+func (k keys) numbersHolders(run string) string { return k.space.Key("numbers", run, "holders") }
+
+// numbersHeld is a sorted set: number, score = its class, from 1.
+func (k keys) numbersHeld(run, id string) string { return k.space.Key("numbers", run, "held", id) }
+
+// numbersFree is a sorted set: number, score = the same.
+func (k keys) numbersFree(run string, class int) string {
+	return k.space.Key("numbers", run, "free", strconv.Itoa(class))
+}

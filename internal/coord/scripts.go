@@ -48,4 +48,16 @@ var (
 	//go:embed lua/save.lua
 	saveLua    string
 	saveScript = redis.NewScript(saveLua)
+
+	//go:embed lua/numbers.lua
+	numbersLua    string
+	numbersScript = redis.NewScript(numbersLua)
+
+	//go:embed lua/reclaim.lua
+	reclaimLua    string
+	reclaimScript = redis.NewScript(reclaimLua)
+
+	//go:embed lua/rank.lua
+	rankLua    string
+	rankScript = redis.NewScript(rankLua)
 )
