@@ -41,6 +41,8 @@ type State struct {
 	// Leaving says that the process was told to end: it gives its slots away,
 	// and what it still has to report comes.
 	Leaving bool `json:"leaving,omitempty"`
+	// Ordered is how many users a Locust master wants of a bridged worker.
+	Ordered int `json:"ordered,omitempty"`
 	// Drained says that a probe has nothing open any more.
 	Drained bool `json:"drained,omitempty"`
 	// Done says that no user runs, that no account is held and that every

@@ -37,6 +37,9 @@ type Plan struct {
 	// never.
 	Stop  int64 `json:"stop,omitempty"`
 	Until int64 `json:"until,omitempty"`
+	// Follow says that somebody else orders the users, and the plan only says
+	// how many there are: workers that know whom to obey run them.
+	Follow bool `json:"follow,omitempty"`
 	// Leave tells members to leave when the run has ended, rather than to
 	// wait for the next.
 	Leave bool `json:"leave,omitempty"`

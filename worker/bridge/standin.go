@@ -1,0 +1,331 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/throng-load/throng/internal/coord"
+	"github.com/throng-load/throng/scenarios"
+)
+
+const (
+	roundEvery   = 500 * time.Millisecond
+	roundTimeout = 2 * time.Second
+	// campaignTimeout is how long a stand-in waits for the lease of a leader
+	// that may be dead; then it says again that it is there.
+	campaignTimeout = coord.LeaderTTL + 500*time.Millisecond
+	// drainMore is how long a probe may take beyond its own timeout to be done,
+	// and endLimit how long members may take to have ended a run.
+	drainMore = 5 * time.Second
+	endLimit  = 15 * time.Second
+)
+
+// Config says for whom to stand in. All but Namespace and Spec must be set.
+type Config struct {
+	Redis     redis.UniversalClient
+	Namespace string // empty means keyspace.Namespace
+	Swarm     string
+	// Spec is what is run; nil if this worker has not read one: then it waits
+	// for a master.
+	Spec *scenarios.Spec
+	// Orders returns what the Locust master wants now.
+	Orders func() Orders
+	// Keep looks after the pool of accounts until ctx ends: also between two
+	// tests, when the accounts of a worker that has died come back. Nothing when
+	// nil.
+	Keep func(ctx context.Context)
+	// Probe takes what the probe reports.
+	Probe Reporter
+	Log   *zap.Logger
+}
+
+// StandIn plays a master's part as long as its worker is the lowest-numbered
+// bridged one and no master leads the swarm.
+type StandIn struct {
+	cfg   Config
+	id    string
+	ranks coord.Ranks
+	log   *zap.Logger
+
+	leader *coord.Leader // nil while somebody else leads
+	unkeep func()        // ends Keep, and waits for that; with leader
+	spec   []byte
+	run    coord.Run
+	plan   coord.Plan
+	stops  int64 // of the orders, when the run began
+	saved  coord.Saved
+	saves  int
+	since  time.Time // when the phase began
+	said   bool      // that there is nothing to stand in with
+}
+
+// NewStandIn returns a stand-in that does nothing yet.
+func NewStandIn(cfg Config) (*StandIn, error) {
+	s := &StandIn{
+		cfg: cfg, id: uuid.NewString(), log: cfg.Log.Named("stand-in"),
+		ranks: coord.Ranks{Redis: cfg.Redis, Namespace: cfg.Namespace, Swarm: cfg.Swarm},
+	}
+	if cfg.Spec != nil {
+		var err error
+		if s.spec, err = cfg.Spec.Marshal(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Run stands in until ctx ends. Then it ends the run if no other bridged worker
+// is there to go on.
+func (s *StandIn) Run(ctx context.Context) error {
+	ticker := time.NewTicker(roundEvery)
+	defer ticker.Stop()
+	failing := false
+	for ctx.Err() == nil {
+		orders := s.cfg.Orders()
+		err := s.round(ctx, orders)
+		switch {
+		case err == nil:
+			failing = false
+		case ctx.Err() == nil && !failing:
+			s.log.Warn("round not finished; trying on", zap.Error(err))
+			failing = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-orders.Changed:
+		case <-ticker.C:
+		}
+	}
+	leaveCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
+	defer cancel()
+	if err := s.leave(leaveCtx); err != nil {
+		s.log.Debug("left without a word", zap.Error(err))
+	}
+	return nil
+}
+
+// leave ends the run if nobody is there to go on, and gives the lease back.
+func (s *StandIn) leave(ctx context.Context) error {
+	rank, err := s.ranks.Leave(ctx, s.id)
+	if s.leader == nil || err != nil {
+		return err
+	}
+	if rank.Others == 0 && s.begun() {
+		err = s.enter(ctx, coord.PhaseEnded)
+	}
+	return errors.Join(err, s.resign(ctx))
+}
+
+func (s *StandIn) resign(ctx context.Context) error {
+	leader := s.leader
+	s.abdicate()
+	return leader.Resign(ctx)
+}
+
+// abdicate ends what a stand-in does only as long as it leads.
+func (s *StandIn) abdicate() {
+	s.unkeep()
+	s.leader, s.unkeep = nil, nil
+}
+
+// keep looks after the pool until abdicate.
+func (s *StandIn) keep(ctx context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var keeping sync.WaitGroup
+	if s.cfg.Keep != nil {
+		keeping.Go(func() { s.cfg.Keep(ctx) })
+	}
+	s.unkeep = func() {
+		cancel()
+		keeping.Wait()
+	}
+}
+
+func (s *StandIn) round(ctx context.Context, orders Orders) error {
+	roundCtx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	rank, err := s.ranks.Say(roundCtx, s.id, orders.Joined)
+	if err != nil {
+		return err
+	}
+	if !rank.Lowest {
+		if s.leader != nil {
+			return s.resign(roundCtx)
+		}
+		return nil
+	}
+	if s.leader == nil {
+		if err := s.campaign(ctx, orders); s.leader == nil {
+			return err
+		}
+	}
+	err = s.lead(roundCtx, orders)
+	if errors.Is(err, coord.ErrDeposed) || errors.Is(err, coord.ErrEmptied) {
+		s.abdicate()
+	}
+	return err
+}
+
+// campaign takes the lease, unless somebody else leads, and goes on where the
+// one before has left the run.
+func (s *StandIn) campaign(ctx context.Context, orders Orders) error {
+	if s.spec == nil {
+		if orders.On && !s.said {
+			s.said = true
+			s.log.Warn("no master leads the swarm and this worker has no throng.yaml, so it has no users to run if no other worker has: start it with -f throng.yaml")
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, campaignTimeout)
+	defer cancel()
+	leader, err := coord.Campaign(ctx, coord.LeaderConfig{Redis: s.cfg.Redis, Namespace: s.cfg.Namespace, Swarm: s.cfg.Swarm})
+	if errors.Is(err, coord.ErrLed) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	run, plan, saved, err := leader.Load(ctx)
+	if err != nil {
+		return errors.Join(err, leader.Resign(ctx))
+	}
+	s.leader, s.run, s.plan, s.saved, s.stops, s.since = leader, run, plan, saved, orders.Stops, time.Now()
+	if !plan.Follow {
+		s.plan.Phase = coord.PhaseEnded // a run of a master's own, that is over
+	}
+	s.keep(ctx)
+	if s.begun() {
+		s.log.Info("standing in for a master that there is not; the run goes on", zap.String("run", run.ID))
+		return s.enter(ctx, plan.Phase) // with the new epoch
+	}
+	s.log.Info("standing in for a master that there is not")
+	return nil
+}
+
+// begun says that there is a run that has not ended.
+func (s *StandIn) begun() bool { return s.run.ID != "" && s.plan.Phase != coord.PhaseEnded }
+
+// lead is everything that a stand-in does, once.
+func (s *StandIn) lead(ctx context.Context, orders Orders) error {
+	if err := s.leader.Renew(ctx); err != nil {
+		return err
+	}
+	roll, err := s.leader.Roll(ctx)
+	if err != nil {
+		return err
+	}
+	if s.begun() {
+		if err := s.collect(ctx); err != nil {
+			return err
+		}
+	}
+	return s.step(ctx, orders, roll.Members, roll.Now)
+}
+
+// step moves the run on: a test that was started is a run, and the probe waits
+// for what is open when it is stopped.
+func (s *StandIn) step(ctx context.Context, orders Orders, members []coord.Present, now time.Time) error {
+	on := orders.Joined && orders.On && (orders.Test != "" || orders.Weights)
+	same := s.plan.Phase == coord.PhaseRunning && orders.Stops == s.stops && (orders.Test == "" || orders.Test == s.run.ID)
+	all := func(kind coord.Kind, is func(coord.State) bool) bool {
+		for _, m := range members {
+			if m.Silent < coord.LeaderTTL && m.State.Run == s.run.ID && m.State.Refusal == "" && (kind == "" || m.State.Kind == kind) && !is(m.State) {
+				return false
+			}
+		}
+		return true
+	}
+	switch in := time.Since(s.since); {
+	case on && !(s.begun() && same):
+		return s.begin(ctx, orders, now)
+	case !s.begun() || on || orders.Joined && orders.On:
+		return nil
+	case s.plan.Phase == coord.PhaseRunning:
+		return s.enter(ctx, coord.PhaseDraining)
+	case s.plan.Phase == coord.PhaseDraining:
+		limit := time.Duration(s.cfg.Spec.Probe.Timeout) + drainMore
+		if in > limit || all(coord.KindProbe, func(state coord.State) bool { return state.Drained }) {
+			return s.enter(ctx, coord.PhaseStopping)
+		}
+	case in > endLimit || all("", func(state coord.State) bool { return state.Done }):
+		return s.enter(ctx, coord.PhaseEnded)
+	}
+	return nil
+}
+
+func (s *StandIn) begin(ctx context.Context, orders Orders, now time.Time) error {
+	id := orders.Test
+	if id == "" || id == s.run.ID {
+		id = uuid.NewString()
+	}
+	run := coord.Run{ID: id, Protocol: coord.Protocol, Spec: s.spec}
+	plan := coord.Plan{
+		Run: id, Phase: coord.PhaseRunning, Follow: true, SpawnRate: 1,
+		Points: []coord.Point{{At: now.UnixMicro()}},
+	}
+	if _, err := s.leader.Begin(ctx, run, plan); err != nil {
+		return err
+	}
+	s.run, s.plan, s.stops, s.since = run, plan, orders.Stops, time.Now()
+	s.saved = coord.Saved{Run: id, Numbers: make(map[string]int64)}
+	s.log.Info("the Locust master has started a test", zap.String("run", id))
+	return nil
+}
+
+func (s *StandIn) enter(ctx context.Context, phase coord.Phase) error {
+	plan := s.plan
+	plan.Phase = phase
+	if _, err := s.leader.Publish(ctx, plan); err != nil {
+		return err
+	}
+	s.plan, s.since = plan, time.Now()
+	s.log.Debug("phase", zap.String("run", s.run.ID), zap.String("phase", string(phase)))
+	return nil
+}
+
+// collect hands on what the probe has reported, and lets members forget their
+// reports. What workers report they have given to Locust themselves.
+func (s *StandIn) collect(ctx context.Context) error {
+	const batch = 200
+	before := s.saved.Position
+	for {
+		entries, err := s.leader.Read(ctx, s.saved.Position, batch)
+		if entries == nil && err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			s.saved.Position = entry.ID
+			if entry.Run == s.run.ID && entry.Oldest > s.saved.Numbers[entry.Member]+1 {
+				s.saved.Numbers[entry.Member] = entry.Oldest - 1 // what is missing does not come any more
+			}
+			if entry.Run != s.run.ID || entry.Number != s.saved.Numbers[entry.Member]+1 {
+				continue // of another run, or here already, or the next comes again
+			}
+			s.saved.Numbers[entry.Member] = entry.Number
+			if results := ProbeResults(&entry.Report, s.cfg.Spec); len(results) > 0 {
+				s.cfg.Probe.Report(results)
+			}
+		}
+		if len(entries) < batch {
+			break
+		}
+	}
+	if s.saved.Position == before {
+		return nil
+	}
+	s.saves++
+	saved := s.saved
+	saved.Run, saved.Body, saved.Mark = s.run.ID, []byte{}, s.id+" "+strconv.Itoa(s.saves)
+	if err := s.leader.Save(ctx, saved); err != nil {
+		return fmt.Errorf("save the position in the statistics: %w", err)
+	}
+	return nil
+}
