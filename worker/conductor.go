@@ -33,11 +33,12 @@ var (
 // the goroutine of conduct.
 type conductor struct {
 	*run
-	users map[int]*user
+	users  map[int]*user
+	course course
 	// prefix is how many of the worker's numbers, from the lowest, are known
 	// to be running.
 	prefix    int
-	slots     *coord.SlotSet
+	numbers   numberSet
 	allowance float64 // users that may be started now
 	last      time.Time
 	exited    chan *user
@@ -49,10 +50,11 @@ type conductor struct {
 	uncontrolled bool // the same
 }
 
-// conduct starts and stops users as the plan and the slots say, until ctx or
-// the run has ended and the last user has gone.
+// conduct starts and stops users as the course says, until ctx or the run has
+// ended and the last user has gone.
 func (w *run) conduct(ctx context.Context) {
-	c := &conductor{run: w, users: make(map[int]*user), last: time.Now(), exited: make(chan *user, 64), allowance: 1, ahead: make(map[string]int)}
+	c := &conductor{run: w, course: w.newCourse(), users: make(map[int]*user), last: time.Now(), exited: make(chan *user, 64), allowance: 1, ahead: make(map[string]int)}
+	defer c.course.leave()
 	ticker := time.NewTicker(conductEvery)
 	defer ticker.Stop()
 	for {
@@ -77,7 +79,11 @@ func (w *run) conduct(ctx context.Context) {
 			return
 		}
 		c.watchTouch(view)
-		c.follow(view)
+		next := c.course.look(c.users)
+		if !c.controlled() {
+			next.now, next.soon, next.below = 0, 0, 0
+		}
+		c.follow(next, view)
 		w.SetState(func(s *coord.State) { s.Users = len(c.users) })
 	}
 }
@@ -96,9 +102,9 @@ func (c *conductor) watchTouch(view *coord.View) {
 	}
 }
 
-// wanted is how many users the swarm is to have now: none once nobody controls
-// it any more.
-func (c *conductor) wanted(view *coord.View) int {
+// controlled says whether somebody controls the swarm; without that it is to have
+// no users.
+func (c *conductor) controlled() bool {
 	controlled := c.Controlled()
 	if controlled == c.uncontrolled {
 		c.uncontrolled = !controlled
@@ -108,45 +114,42 @@ func (c *conductor) wanted(view *coord.View) int {
 			c.Log.Warn("nobody controls the swarm: users end", zap.Duration("since", time.Duration(c.Spec.DeadMan)), zap.Int("users", len(c.users)))
 		}
 	}
-	if !controlled {
-		return 0
-	}
-	// The plan is bounded already; a typing mistake has to pass here too.
-	return min(view.Plan.Users(c.Member.Clock().Now()), c.Spec.Safety.MaxUsers)
+	return controlled
 }
 
-// follow moves the users towards what the view wants.
-func (c *conductor) follow(view *coord.View) {
-	if view.Slots != c.slots {
-		c.slots = view.Slots
+// follow moves the users towards what is wanted.
+func (c *conductor) follow(w wanted, view *coord.View) {
+	if w.numbers != c.numbers {
+		c.numbers = w.numbers
 		c.prefix = 0
 		for number, u := range c.users {
-			if !c.slots.Has(number) {
+			switch {
+			case c.numbers.Has(number):
+			case w.handed:
 				u.finish() // another worker's now; its session ends by itself
-			}
-		}
-	}
-	n := c.wanted(view)
-	want := c.slots.Count(n)
-	if len(c.users) > want {
-		for number, u := range c.users {
-			if number >= n {
+			default:
 				u.leave(time.Duration(c.Spec.Load.StopTimeout))
 			}
 		}
 	}
-	c.prefix = min(c.prefix, want)
-	c.prefetch(view)
+	if len(c.users) > w.now {
+		for number, u := range c.users {
+			if number >= w.below {
+				u.leave(time.Duration(c.Spec.Load.StopTimeout))
+			}
+		}
+	}
+	c.prefix = min(c.prefix, w.now)
+	c.prefetch(w)
 
 	now := time.Now()
-	rate := view.Plan.Rate(c.Member.Clock().Now()) * float64(c.slots.Len()) / coord.Slots
-	c.allowance = min(c.allowance+rate*now.Sub(c.last).Seconds(), max(1, rate*burst))
+	c.allowance = min(c.allowance+w.rate*now.Sub(c.last).Seconds(), max(1, w.rate*burst))
 	c.last = now
 	if !c.InTouch(view) {
 		return // others may have these users by now
 	}
-	for ; c.prefix < want; c.prefix++ {
-		number := c.slots.Number(c.prefix)
+	for ; c.prefix < w.now; c.prefix++ {
+		number := c.numbers.Number(c.prefix)
 		if c.users[number] != nil {
 			continue
 		}
@@ -160,23 +163,17 @@ func (c *conductor) follow(view *coord.View) {
 
 // prefetch has accounts ready for the users who start within the next moments,
 // so that they need not wait for Redis.
-func (c *conductor) prefetch(view *coord.View) {
+func (c *conductor) prefetch(w wanted) {
 	if now := time.Now(); now.Sub(c.lookedAhead) >= lookAhead/10 {
 		c.lookedAhead = now
 	} else {
 		return
 	}
-	soon := c.Member.Clock().Now().Add(lookAhead)
-	n := min(view.Plan.Users(soon), c.Spec.Safety.MaxUsers)
-	if c.uncontrolled {
-		n = 0
-	}
 	// No more can start than the rate allows.
-	rate := view.Plan.Rate(soon) * float64(c.slots.Len()) / coord.Slots
-	most := int(math.Ceil(rate * lookAhead.Seconds()))
+	most := int(math.Ceil(w.rateSoon * lookAhead.Seconds()))
 	clear(c.ahead)
-	for i := c.prefix; i < c.slots.Count(n) && most > 0; i++ {
-		if number := c.slots.Number(i); c.users[number] == nil {
+	for i := c.prefix; i < w.soon && most > 0; i++ {
+		if number := c.numbers.Number(i); c.users[number] == nil {
 			c.ahead[c.classes[c.Spec.Behaviour.ClassOf(number)].Role]++
 			most--
 		}

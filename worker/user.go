@@ -169,7 +169,9 @@ func (w *run) lease(ctx context.Context, role string) (*accounts.Lease, error) {
 	waitCtx, cancel := context.WithTimeoutCause(ctx, limit, errLeaseWait)
 	defer cancel()
 	start := time.Now()
+	w.waiting.Add(1)
 	lease, err := w.Holder.Lease(waitCtx, role)
+	w.waiting.Add(-1)
 	waited := time.Since(start)
 	if err != nil && ctx.Err() != nil {
 		return nil, err // told to stop; the wait says nothing about the pool

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/throng-load/throng/internal/coord"
@@ -21,7 +23,7 @@ const reportEvery = time.Second
 // accounts back and sends its last statistics before it returns. It returns an
 // error if Redis does not answer at the start.
 func Run(ctx context.Context, cfg rig.Config) error {
-	return rig.Run(ctx, cfg, coord.KindWorker, play)
+	return rig.Run(ctx, cfg, coord.KindWorker, func(ctx context.Context, r *rig.Rig) error { return play(ctx, r, nil) })
 }
 
 // run is one run at one worker.
@@ -32,11 +34,30 @@ type run struct {
 	waits    map[string]*hist.Recorder // by role; fixed before users start
 	// complained is when it was last said what accounts are short, in Unix ns.
 	complained atomic.Int64
-	reported   time.Time // until when; of the goroutine of report
+	// pilot orders the users; nil if the plan does.
+	pilot Pilot
+	// waiting is how many users wait for an account now.
+	waiting atomic.Int64
+
+	// reporting guards taking and sending a report, and done, how many operations
+	// of each type there were.
+	reporting sync.Mutex
+	done      map[string]int64
+	reported  time.Time // until when the last report goes
 }
 
-func play(ctx context.Context, r *rig.Rig) error {
-	w := &run{Rig: r, classes: r.Spec.Behaviour.Classes(), recorder: opstats.NewRecorder(), waits: make(map[string]*hist.Recorder), reported: time.Now()}
+func play(ctx context.Context, r *rig.Rig, pilot Pilot) error {
+	w := &run{
+		Rig: r, classes: r.Spec.Behaviour.Classes(), recorder: opstats.NewRecorder(), waits: make(map[string]*hist.Recorder),
+		pilot: pilot, done: make(map[string]int64), reported: time.Now(),
+	}
+	if refusal := w.misled(); refusal != "" {
+		r.SetState(func(s *coord.State) { s.Refusal = refusal })
+		r.Member.Hurry()
+		w.Log.Error("cannot take part in the run: "+refusal, zap.String("run", w.Run))
+		w.await(ctx)
+		return nil
+	}
 	for _, class := range w.classes {
 		if w.waits[class.Role] == nil {
 			w.waits[class.Role] = hist.NewRecorder()
@@ -45,6 +66,10 @@ func play(ctx context.Context, r *rig.Rig) error {
 	r.SetState(func(s *coord.State) { s.Ready = true })
 	r.Member.Hurry()
 
+	if pilot != nil {
+		pilot.Hurry(w.sendReport)
+		defer pilot.Hurry(nil)
+	}
 	group := new(errgroup.Group)
 	usersGone := make(chan struct{})
 	group.Go(func() error {
@@ -56,7 +81,34 @@ func play(ctx context.Context, r *rig.Rig) error {
 		w.report(ctx, usersGone)
 		return nil
 	})
-	return group.Wait()
+	err := group.Wait()
+	if pilot != nil {
+		w.Log.Info("operations of the run", zap.Any("by_type", w.done))
+	}
+	return err
+}
+
+// misled says what is wrong if the worker obeys the one, the plan or a Locust
+// master, and the run wants the other.
+func (w *run) misled() string {
+	follow := w.Member.View().Plan.Follow
+	switch {
+	case follow && w.pilot == nil:
+		return "a Locust master orders the users of this swarm: start the worker with --master-host"
+	case !follow && w.pilot != nil:
+		return "this worker obeys a Locust master, and the swarm's master does not: start the master with --follow, or the worker without --master-host"
+	}
+	return ""
+}
+
+// await returns when the run or ctx has ended.
+func (w *run) await(ctx context.Context) {
+	for ctx.Err() == nil && !w.over() {
+		select {
+		case <-ctx.Done():
+		case <-w.Member.Changed():
+		}
+	}
 }
 
 // report sends what was recorded, once a second while users run and once more
@@ -71,7 +123,7 @@ func (w *run) report(ctx context.Context, usersGone <-chan struct{}) {
 			running = false
 		case <-ticker.C:
 		}
-		w.Member.Send(w.Run, w.take())
+		w.sendReport()
 	}
 	ticker.Reset(20 * time.Millisecond)
 	w.Member.Hurry()
@@ -87,6 +139,21 @@ func (w *run) report(ctx context.Context, usersGone <-chan struct{}) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// sendReport takes what has been counted since the last report and gives it to
+// whoever wants it. It is safe for concurrent use.
+func (w *run) sendReport() {
+	w.reporting.Lock()
+	defer w.reporting.Unlock()
+	report := w.take()
+	for _, op := range report.Operations {
+		w.done[op.Type] += op.Count
+	}
+	if w.pilot != nil {
+		w.pilot.Report(report.Operations)
+	}
+	w.Member.Send(w.Run, report)
 }
 
 // take gathers the report of the time since the last one.

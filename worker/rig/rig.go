@@ -70,6 +70,10 @@ type Rig struct {
 	Meter  *trust.Meter
 	Member *coord.Member
 	Log    *zap.Logger
+	// Redis, Namespace and Swarm are where the swarm meets, as configured.
+	Redis     redis.UniversalClient
+	Namespace string
+	Swarm     string
 
 	desk *desk
 }
@@ -228,6 +232,7 @@ func playOne(ctx context.Context, cfg Config, member *coord.Member, d *desk, run
 		return nil
 	}
 	r.Member, r.desk = member, d
+	r.Redis, r.Namespace, r.Swarm = cfg.Redis, cfg.Namespace, cfg.Swarm
 	log.Info("taking part", zap.String("run", run.ID), zap.String("scenario", r.Spec.Scenario), zap.String("target", r.Spec.Target))
 	defer func() { log.Info("the run is over here", zap.String("run", run.ID)) }()
 
