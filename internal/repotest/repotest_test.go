@@ -75,6 +75,10 @@ func TestImportsPointOneWay(t *testing.T) {
 			"master and worker meet in Redis alone, and the master never talks to the target"},
 		{"worker", []string{"master", "cmd"}, nil,
 			"master and worker meet in Redis alone"},
+		{"worker/bridge", []string{"worker/locust", "worker/rig", "worker/probe", "accounts"}, nil,
+			"orders are the same whoever gives them, and users are not the bridge's"},
+		{"worker/locust", []string{"worker/rig", "worker/probe", "internal/coord", "accounts", "scenarios"}, nil,
+			"it is an adapter between protocols: users, their pace and their times stay with the worker"},
 		{"internal", []string{"cmd", "master", "worker", "scenarios", "accounts"}, nil,
 			"internal is what the others stand on"},
 		{"internal/keyspace", []string{"accounts", "scenarios", "internal/coord"}, nil, "it only names keys"},
@@ -105,6 +109,7 @@ func TestLibrariesStayInTheirRoom(t *testing.T) {
 	t.Parallel()
 	rooms := map[string][]string{
 		"github.com/myzhan/boomer":       {"worker/locust"},
+		"github.com/asaskevich/EventBus": {"worker/locust"},
 		"github.com/spf13/cobra":         {"cmd"},
 		"github.com/spf13/pflag":         {"cmd"},
 		"github.com/alicebob/miniredis":  {"internal/embedded", "internal/redistest"},
@@ -116,7 +121,7 @@ func TestLibrariesStayInTheirRoom(t *testing.T) {
 		"github.com/schollz/progressbar": {"cmd"},
 		"github.com/prometheus":          {"master/web"},
 		"github.com/chromedp":            {"master/web"}, // its tests
-		"github.com/redis/go-redis":      {"accounts", "cmd", "internal/coord", "internal/redistest", "internal/redisurl", "worker/rig", "master", "internal/embedded"},
+		"github.com/redis/go-redis":      {"accounts", "cmd", "internal/coord", "internal/redistest", "internal/redisurl", "worker/rig", "worker/bridge", "master", "internal/embedded"},
 	}
 	for _, p := range packages(t) {
 		for _, imported := range p.Imports {
