@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TIMED = sh .ci/timed
 
-.PHONY: build ui trial test lint bench fuzz chaos mutants setup clean
+.PHONY: build ui trial test lint bench fuzz chaos mutants locust setup clean
 
 # With the web page where Node can build it.
 build:
@@ -76,6 +76,11 @@ chaos: setup
 MUTANT = all
 mutants: setup
 	THRONG_CHAOS_MUTANTS=$(MUTANT) go test -count=1 -v -timeout 2h -run '^TestMutants' ./accounts/chaos
+
+# A real Locust master drives so many users, by throng's workers.
+LOCUST_USERS = 5000
+locust: setup
+	THRONG_LOCUST_USERS=$(LOCUST_USERS) go test -count=1 -v -timeout 10m -tags process -run '^TestManyUsersOfLocust$$' ./cmd/throng
 
 clean:
 	rm -rf bin

@@ -16,7 +16,7 @@ func TestCommandsInDocsParse(t *testing.T) {
 	t.Parallel()
 	shown := regexp.MustCompile(`(?m)^(?:#?   +|  )throng ([a-z].*)$`)
 	n := 0
-	for _, file := range []string{"../README.md", "../docs/scenarios.md", "../docs/accounts.md", "../examples/classroom.yaml"} {
+	for _, file := range []string{"../README.md", "../docs/scenarios.md", "../docs/accounts.md", "../docs/locust.md", "../examples/classroom.yaml"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

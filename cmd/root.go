@@ -32,7 +32,7 @@ and a key of throng.yaml; a flag beats the environment beats the file.`,
 		return usageError("%w (see `%s --help`)", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newTrial(e), newRun(e), newMaster(e), newWorker(e), newProbe(e), newTarget(e),
+		newTrial(e), newRun(e), newMaster(e), newWorker(e), newProbe(e), newTarget(e), newLocustfile(e),
 		newAccounts(e), newScenarios(e), newVersion(e),
 	)
 	return root

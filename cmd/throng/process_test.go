@@ -81,9 +81,16 @@ func start(t *testing.T, args ...string) *process {
 // startWith adds variables to the environment.
 func startWith(t *testing.T, variables []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), out: new(output), exited: make(chan struct{})}
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), variables...)
+	return startCommand(t, cmd)
+}
+
+// startCommand starts any command the same way.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, out: new(output), exited: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
-	p.cmd.Env = append(os.Environ(), variables...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -96,7 +103,7 @@ func startWith(t *testing.T, variables []string, args ...string) *process {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
 		if t.Failed() {
-			t.Logf("throng %s\n%s", strings.Join(args, " "), p.out)
+			t.Logf("%s\n%s", strings.Join(cmd.Args, " "), p.out)
 		}
 	})
 	return p
