@@ -88,10 +88,11 @@ var errUntouched = errors.New("worker: Redis is out of touch")
 // mayBegin says whether a session of a number may begin: not while Redis is out of
 // touch, when others may have the number by now, and not when they do. It is
 // judged by one view, and at the last moment: nobody need have noticed yet that
-// the process stood still.
+// the process stood still. Whoever is ordered to run users has no slots: its
+// numbers are its own for longer than it may be out of touch.
 func (w *run) mayBegin(number int) bool {
 	view := w.Member.View()
-	return w.InTouch(view) && view.Slots.Has(number)
+	return w.InTouch(view) && (w.pilot != nil || view.Slots.Has(number))
 }
 
 // live makes session after session until more has ended, or none may begin. Then
