@@ -68,8 +68,8 @@ func TestWithParamsSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	spec, known := classroomSpec(t)
 	for text, want := range map[string]string{
-		"many":                      `params.questions: "many" is not a whole number`,
-		"{uniform: [1s":             "params.questions",
+		"many":                       `params.questions: "many" is not a whole number`,
+		"{uniform: [1s":              "params.questions",
 		"1\nstudents_per_proctor: 2": "params.questions",
 	} {
 		_, err := spec.WithParams(map[string]string{"questions": text}, known)
