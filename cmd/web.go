@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/throng-load/throng/internal/coord"
+	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/master"
 	"github.com/throng-load/throng/master/report"
 	"github.com/throng-load/throng/master/web"
@@ -250,9 +251,10 @@ func (c *controlled) Stop(ctx context.Context) error {
 
 func (c *controlled) Reset(ctx context.Context) error { return c.control.Reset(ctx) }
 
-// silentAfter is when a member counts as missing on the page: it should be heard
-// of once a second.
-const silentAfter = 3 * time.Second
+// silentAfter is when a member counts as missing on the page, which shows it a
+// moment before the master takes it off the roll: it should be heard of once a
+// second.
+const silentAfter = 2500 * time.Millisecond
 
 // viewOf is a snapshot as the page wants it.
 func viewOf(s *master.Snapshot) *web.View {
@@ -260,9 +262,10 @@ func viewOf(s *master.Snapshot) *web.View {
 	if n := len(s.Plan.Points); n > 0 && s.Plan.Phase == coord.PhaseRunning && len(s.Spec.Load.Stages) == 0 {
 		view.Target = int(s.Plan.Points[n-1].Users)
 	}
+	view.Latencies = latenciesOf(s)
 	for _, m := range s.Members {
 		member := web.Member{ID: m.ID, Name: m.State.Name, Worker: m.State.Kind == coord.KindWorker, State: web.MemberReady,
-			Users: m.State.Users, CPU: m.State.CPU, Memory: m.State.Memory}
+			Users: m.State.Users, Held: m.State.Held, CPU: m.State.CPU, Memory: m.State.Memory}
 		switch running := !s.Idle && s.Plan.Phase == coord.PhaseRunning && m.State.Run == s.Plan.Run; {
 		case m.Silent >= silentAfter:
 			member.State = web.MemberMissing
@@ -274,6 +277,24 @@ func viewOf(s *master.Snapshot) *web.View {
 		view.Members = append(view.Members, member)
 	}
 	return view
+}
+
+// latenciesOf are those of the probe's routes, and of what users received.
+func latenciesOf(s *master.Snapshot) map[string]*hist.Histogram {
+	latencies := make(map[string]*hist.Histogram)
+	for _, r := range s.Routes {
+		if r.Latency != nil {
+			latencies[r.Route] = r.Latency
+		}
+	}
+	load := new(hist.Histogram)
+	for _, op := range s.Operations {
+		if op.Type == scenarios.OpDeliver {
+			load.Merge(op.Took)
+		}
+	}
+	latencies[web.LoadRoute] = load
+	return latencies
 }
 
 // outcomes keeps the outcome of each run as it ends: the page can show only the

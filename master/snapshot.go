@@ -18,6 +18,8 @@ type Snapshot struct {
 	Summary *report.Summary
 	// Operations are the whole run's, with their distributions.
 	Operations []*opstats.Delta
+	// Routes are the probe's, with their distributions.
+	Routes []*coord.Route
 	// Spec is what runs or is to run.
 	Spec *scenarios.Spec
 	// Plan is zero before there was a run. Wanted is how many users it has now.
@@ -37,7 +39,7 @@ type Snapshot struct {
 func (m *Master) snapshot() *Snapshot {
 	summary, whole := m.summarize()
 	return &Snapshot{
-		Summary: summary, Operations: whole.Operations, Spec: m.cfg.Spec, Plan: m.plan, Wanted: m.plan.Users(m.now),
+		Summary: summary, Operations: whole.Operations, Routes: whole.Routes, Spec: m.cfg.Spec, Plan: m.plan, Wanted: m.plan.Users(m.now),
 		Members: slices.Clone(m.members), Now: m.now,
 	}
 }

@@ -34,6 +34,8 @@ type State struct {
 	// Refusal says why the member cannot take part in the run.
 	Refusal string `json:"refusal,omitempty"`
 	Users   int    `json:"users"`
+	// Held is how many accounts the process holds for its users or its routes.
+	Held int `json:"held,omitempty"`
 	// CPU is the share of its cores that the process used last, 0 to 1, and
 	// Memory what it has resident, in bytes; for people.
 	CPU    float64 `json:"cpu,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/master/report"
 )
 
@@ -26,8 +27,8 @@ type point struct {
 	// What Throng's own tabs draw.
 	accounts []report.Account
 	delivery []report.Route
-	// delivered is the 95th percentile of what the load itself received, in ms.
-	delivered int64
+	// recent are the latencies since the point before, by route.
+	recent map[string]*hist.Histogram
 }
 
 // stamp is a time as the charts want it.
@@ -49,16 +50,23 @@ func (p point) MarshalJSON() ([]byte, error) {
 type history struct {
 	every  time.Duration
 	points []point
+	// latencies are those at the last point.
+	latencies map[string]*hist.Histogram
 }
 
-// add takes a point if it is time for one.
-func (h *history) add(p point) {
+// add takes a point if it is time for one, with the latencies of the run so far.
+func (h *history) add(p point, latencies map[string]*hist.Histogram) {
 	if h.every == 0 {
 		h.every = historyEvery
 	}
 	if n := len(h.points); n > 0 && p.at.Sub(h.points[n-1].at) < h.every {
 		return
 	}
+	p.recent = make(map[string]*hist.Histogram, len(latencies))
+	for route, latency := range latencies {
+		p.recent[route] = since(latency, h.latencies[route])
+	}
+	h.latencies = latencies
 	if len(h.points) >= maxHistory {
 		kept := make([]point, 0, maxHistory)
 		for i := 0; i < len(h.points); i += 2 {
@@ -67,6 +75,15 @@ func (h *history) add(p point) {
 		h.points, h.every = kept, 2*h.every
 	}
 	h.points = append(h.points, p)
+}
+
+// since is what has come since an earlier state; everything if the figures were
+// reset meanwhile.
+func since(now, earlier *hist.Histogram) *hist.Histogram {
+	if earlier != nil && now.Count() < earlier.Count() {
+		earlier = nil
+	}
+	return now.Since(earlier)
 }
 
 // all is a copy that later points do not change.

@@ -163,7 +163,7 @@ func (s *Server) refresh() {
 		}
 	}
 	if view != nil && view.Summary != nil && f.total().NumRequests > 0 && state != StateReady && state != StateStopped {
-		s.history.add(newPoint(f))
+		s.history.add(newPoint(f), view.Latencies)
 	}
 	s.current.Store(f)
 	close(s.changed)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/master/report"
 )
 
@@ -33,6 +34,8 @@ type holder struct {
 	Kind  string      `json:"kind"` // worker or probe
 	State MemberState `json:"state"`
 	Users int         `json:"users"`
+	// Accounts is how many it holds, as it said last.
+	Accounts int `json:"accounts"`
 }
 
 // statusPoint is a moment of the charts of Throng's own tabs.
@@ -40,7 +43,7 @@ type statusPoint struct {
 	Time      string                  `json:"time"`
 	Accounts  map[string]accountPoint `json:"accounts"` // by role
 	Routes    map[string]routePoint   `json:"routes"`
-	Delivered int64                   `json:"delivered_p95_ms"`
+	Delivered *float64                `json:"delivered_p95_ms,omitempty"`
 }
 
 type accountPoint struct {
@@ -51,12 +54,23 @@ type accountPoint struct {
 	Leases      int64 `json:"leases"`
 }
 
+// routePoint has the percentiles since the point before, absent when nothing has
+// arrived since, and the counts of the run so far.
 type routePoint struct {
-	P50  float64 `json:"p50_ms"`
-	P95  float64 `json:"p95_ms"`
-	P99  float64 `json:"p99_ms"`
-	Late int64   `json:"late"`
-	Lost int64   `json:"lost"`
+	P50  *float64 `json:"p50_ms,omitempty"`
+	P95  *float64 `json:"p95_ms,omitempty"`
+	P99  *float64 `json:"p99_ms,omitempty"`
+	Late int64    `json:"late"`
+	Lost int64    `json:"lost"`
+}
+
+// percentile is one in ms; nil when there is nothing.
+func percentile(h *hist.Histogram, q float64) *float64 {
+	if h == nil || h.Count() == 0 {
+		return nil
+	}
+	ms := float64(h.Quantile(q)) / float64(time.Millisecond)
+	return &ms
 }
 
 // opDeliver is the operation that a message counts as when a user receives it.
@@ -69,11 +83,6 @@ func newPoint(f *figures) point {
 		accounts: f.view.Summary.Accounts, delivery: f.view.Summary.Delivery.Probe}
 	if f.Current.P50 != nil {
 		p.p50, p.p95 = *f.Current.P50, *f.Current.P95
-	}
-	for _, r := range f.rows {
-		if r.Method == opDeliver {
-			p.delivered = max(p.delivered, r.P95)
-		}
 	}
 	return p
 }
@@ -98,7 +107,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 			if m.Worker {
 				kind = "worker"
 			}
-			answer.Holders = append(answer.Holders, holder{m.Name, kind, m.State, m.Users})
+			answer.Holders = append(answer.Holders, holder{m.Name, kind, m.State, m.Users, m.Held})
 		}
 		if summary := view.Summary; summary != nil {
 			answer.RunID, answer.Verdict = summary.Run.ID, summary.Run.Verdict
@@ -123,16 +132,15 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 }
 
 func newStatusPoint(at string, p point) statusPoint {
-	sp := statusPoint{Time: at, Delivered: p.delivered, Accounts: make(map[string]accountPoint), Routes: make(map[string]routePoint)}
+	sp := statusPoint{Time: at, Delivered: percentile(p.recent[LoadRoute], 0.95), Accounts: make(map[string]accountPoint), Routes: make(map[string]routePoint)}
 	for _, a := range p.accounts {
 		sp.Accounts[a.Role] = accountPoint{a.Available, a.Leased, a.Resting, a.Quarantined, a.Leases}
 	}
 	for _, r := range p.delivery {
-		rp := routePoint{Late: r.Late, Lost: r.Lost}
-		if r.Times != nil {
-			rp.P50, rp.P95, rp.P99 = r.P50MS, r.P95MS, r.P99MS
+		recent := p.recent[r.Route]
+		sp.Routes[r.Route] = routePoint{
+			P50: percentile(recent, 0.5), P95: percentile(recent, 0.95), P99: percentile(recent, 0.99), Late: r.Late, Lost: r.Lost,
 		}
-		sp.Routes[r.Route] = rp
 	}
 	return sp
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/internal/opstats"
 	"github.com/throng-load/throng/master/report"
 	"github.com/throng-load/throng/scenarios"
@@ -38,6 +39,9 @@ type View struct {
 	Summary *report.Summary
 	// Operations has the load's merged statistics of that run.
 	Operations []*opstats.Delta
+	// Latencies are those of the run's delivery: of the probe's routes by their
+	// names, and under LoadRoute of what the load itself received.
+	Latencies map[string]*hist.Histogram
 	// Spec is what the run was started with; nil before the first.
 	Spec *scenarios.Spec
 	// Target is how many users the run will have when all are started.
@@ -58,9 +62,13 @@ type Member struct {
 	Worker bool   // and not a probe
 	State  MemberState
 	Users  int
+	Held   int     // accounts
 	CPU    float64 // share of its cores, 0 to 1
 	Memory int64   // bytes
 }
+
+// LoadRoute is what the load's own view of delivery is called among the routes.
+const LoadRoute = "load"
 
 // MemberState is a worker's state as Locust names it.
 type MemberState string

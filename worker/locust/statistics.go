@@ -61,7 +61,7 @@ func entry(op opstats.Delta, now time.Time) map[string]any {
 		took = new(hist.Histogram)
 	}
 	times := make(map[int64]int64)
-	for d, n := range took.Buckets() {
+	for d, n := range took.All() {
 		times[rounded(milliseconds(d))] += n
 	}
 	row := map[string]any{

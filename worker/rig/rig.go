@@ -141,7 +141,7 @@ func (r *Rig) NewReport(until *time.Time) coord.Report {
 	clock, from := r.Member.Clock(), *until
 	*until = time.Now()
 	sample := r.Meter.Sample()
-	r.SetState(func(s *coord.State) { s.CPU, s.Memory = sample.CPU, trust.Memory() })
+	r.SetState(func(s *coord.State) { s.CPU, s.Memory, s.Held = sample.CPU, trust.Memory(), r.Holder.Held() })
 	return coord.Report{
 		From: clock.At(from).UnixMicro(), To: clock.At(*until).UnixMicro(),
 		CPU: sample.CPU, SchedLag: r.Meter.LagP99().Seconds(), Overload: sample.Overload.Seconds(),

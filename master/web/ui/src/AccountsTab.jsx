@@ -119,9 +119,7 @@ export default function AccountsTab() {
               { title: "Kind", value: (h) => h.kind },
               { title: "State", value: (h) => h.state },
               { title: "Users", figure: true, value: (h) => (h.kind === "worker" ? number(h.users) : "–") },
-              ...(status.holders.some((h) => h.accounts !== undefined)
-                ? [{ title: "Accounts held", figure: true, value: (h) => number(h.accounts) }]
-                : []),
+              { title: "Accounts held", figure: true, value: (h) => number(h.accounts) },
             ]}
             label="holders"
             rows={status.holders}

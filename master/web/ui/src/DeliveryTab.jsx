@@ -22,9 +22,9 @@ export default function DeliveryTab() {
   const points = history.map((p) => {
     const flat = { time: p.time, load: p.delivered_p95_ms };
     for (const route of routes) {
-      flat[`p50.${route}`] = p.routes[route]?.p50_ms ?? 0;
-      flat[`p95.${route}`] = p.routes[route]?.p95_ms ?? 0;
-      flat[`p99.${route}`] = p.routes[route]?.p99_ms ?? 0;
+      flat[`p50.${route}`] = p.routes[route]?.p50_ms;
+      flat[`p95.${route}`] = p.routes[route]?.p95_ms;
+      flat[`p99.${route}`] = p.routes[route]?.p99_ms;
       flat[`late.${route}`] = (p.routes[route]?.late ?? 0) + (p.routes[route]?.lost ?? 0);
     }
     return flat;
@@ -106,7 +106,7 @@ export default function DeliveryTab() {
                 key={r}
                 lines={[...["p50", "p95", "p99"].map((p) => ({ name: p, key: `${p}.${r}` })), { name: "load p95", key: "load" }]}
                 points={points}
-                title={`Route ${r}, so far (ms)`}
+                title={`Route ${r}, every 5 s (ms)`}
               />
             ))}
             <History

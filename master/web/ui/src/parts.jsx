@@ -57,11 +57,12 @@ const chipColor = { ok: "success", pass: "success", valid: "success", degraded: 
 
 export const Verdict = ({ word, label }) => <Chip color={chipColor[word] ?? "default"} label={label ? `${label}: ${word}` : word} size="small" />;
 
-// History is a chart of lines {name, key} over points with a time.
+// History is a chart of lines {name, key} over points with a time; a line has a gap
+// where a point has no value.
 export function History({ title, points, lines, colors }) {
   const isDarkMode = useSelector(({ theme }) => theme.isDarkMode);
   const charts = { time: points.map((p) => p.time) };
-  for (const { key } of lines) charts[key] = points.map((p) => [p.time, p[key] ?? 0]);
+  for (const { key } of lines) charts[key] = points.map((p) => [p.time, p[key] ?? null]);
   return (
     <Box sx={{ mb: 2 }}>
       <LineChart charts={charts} colors={colors} isDarkMode={isDarkMode} key={lines.map((l) => l.key).join()} lines={lines} title={title} />
