@@ -200,7 +200,8 @@ func (o *ordered) look(running map[int]*user) wanted {
 		o.rate = max(1, float64(users-len(o.mine.list))/orderSpread.Seconds())
 		o.users = users
 	}
-	o.SetState(func(s *coord.State) { s.Ordered = users })
+	testing := orders.Joined && orders.On && orders.Stops == o.stops
+	o.SetState(func(s *coord.State) { s.Ordered, s.Testing = users, testing })
 	take, known := o.adjust(users, orders)
 	o.ask(running, take)
 	if known {

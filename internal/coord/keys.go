@@ -53,6 +53,10 @@ func (k keys) nudge() string { return k.space.Key("nudge") }
 func (k keys) bridged() string { return k.space.Key("bridged") }
 func (k keys) ranks() string   { return k.space.Key("ranks") }
 
+// relayed is a position in stats: up to there the probe's reports have been handed
+// to a Locust master. It goes 10 s after whoever does that.
+func (k keys) relayed() string { return k.space.Key("relayed") }
+
 // numbersHigh is a number: user numbers below it are free or held.
 // numbersHolders is a sorted set: holder id, score = ms at which its numbers may
 // be taken from it. They and the next two go a minute after the run's last holder.

@@ -324,8 +324,13 @@ func (l *Leader) Save(ctx context.Context, s Saved) error {
 		args = append(args, id, number)
 	}
 	k := l.keys
-	_, err := l.fenced("save statistics", saveScript.Run(ctx, l.cfg.Redis, []string{k.leader(), k.saved(), k.stats()}, args...))
+	_, err := l.fenced("save statistics", saveScript.Run(ctx, l.cfg.Redis, []string{k.leader(), k.saved(), k.stats(), k.relayed()}, args...))
 	return err
+}
+
+// Peek is Load for somebody who does not lead.
+func Peek(ctx context.Context, cfg LeaderConfig) (Run, Plan, Saved, error) {
+	return (&Leader{cfg: cfg, keys: newKeys(cfg.Namespace, cfg.Swarm)}).Load(ctx)
 }
 
 // Load returns what a leader before has left: the run, its plan and what was

@@ -43,6 +43,8 @@ type State struct {
 	// Leaving says that the process was told to end: it gives its slots away,
 	// and what it still has to report comes.
 	Leaving bool `json:"leaving,omitempty"`
+	// Testing says that a bridged worker takes part in a Locust master's test.
+	Testing bool `json:"testing,omitempty"`
 	// Ordered is how many users a Locust master wants of a bridged worker.
 	Ordered int `json:"ordered,omitempty"`
 	// Drained says that a probe has nothing open any more.

@@ -282,6 +282,8 @@ type Rank struct {
 	Lowest bool
 	// Others is how many others are in touch.
 	Others int
+	// Led says that somebody leads the swarm.
+	Led bool
 }
 
 // Ranks is where bridged workers say that they are there.
@@ -302,12 +304,54 @@ func (r Ranks) Leave(ctx context.Context, id string) (Rank, error) { return r.sa
 
 func (r Ranks) say(ctx context.Context, id, touch string) (Rank, error) {
 	k := newKeys(r.Namespace, r.Swarm)
-	reply, err := rankScript.Run(ctx, r.Redis, []string{k.bridged(), k.ranks()}, id, strconv.FormatInt(rankTTL.Milliseconds(), 10), touch).Int64Slice()
+	reply, err := rankScript.Run(ctx, r.Redis, []string{k.bridged(), k.ranks(), k.leader()}, id, strconv.FormatInt(rankTTL.Milliseconds(), 10), touch).Int64Slice()
 	if err != nil {
 		return Rank{}, fmt.Errorf("rank of a bridged worker: %w", err)
 	}
-	if len(reply) != 3 {
+	if len(reply) != 4 {
 		return Rank{}, fmt.Errorf("%w: rank of %d fields", errReply, len(reply))
 	}
-	return Rank{Number: int(reply[0]), Lowest: reply[1] == 1, Others: int(reply[2])}, nil
+	return Rank{Number: int(reply[0]), Lowest: reply[1] == 1, Others: int(reply[2]), Led: reply[3] > 0}, nil
+}
+
+// tailTTL is for how long the leader keeps what a tail has not read.
+const tailTTL = 10 * time.Second
+
+// Tail reads the statistics beside the leader, one process at a time.
+type Tail struct {
+	Redis     redis.UniversalClient
+	Namespace string // empty means keyspace.Namespace
+	Swarm     string
+	// Position is the last entry that was read; "" goes on where the reader
+	// before was, if that is not long ago.
+	Position string
+}
+
+// Read returns up to limit entries and moves the position on. What was read
+// before counts as handed on. Entries that cannot be read are left out.
+func (t *Tail) Read(ctx context.Context, limit int64) ([]Entry, error) {
+	k := newKeys(t.Namespace, t.Swarm)
+	reply, err := tailScript.Run(ctx, t.Redis, []string{k.stats(), k.relayed()}, t.Position, tailTTL.Milliseconds(), limit).Slice()
+	if err != nil {
+		return nil, fmt.Errorf("read statistics: %w", err)
+	}
+	var entries []Entry
+	for _, item := range reply {
+		pair, _ := item.([]any)
+		if len(pair) != 2 {
+			return nil, fmt.Errorf("%w: an entry of %d fields", errReply, len(pair))
+		}
+		id, _ := pair[0].(string)
+		fields, _ := pair[1].([]any)
+		values := make(map[string]any, len(fields)/2)
+		for i := 0; i+1 < len(fields); i += 2 {
+			name, _ := fields[i].(string)
+			values[name] = fields[i+1]
+		}
+		t.Position = id
+		if entry, err := decodeEntry(id, values); err == nil {
+			entries = append(entries, entry)
+		}
+	}
+	return entries, nil
 }

@@ -123,7 +123,7 @@ func TestRanks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := (coord.Rank{Number: number, Lowest: lowest, Others: others}); got != want {
+			if want := (coord.Rank{Number: number, Lowest: lowest, Others: others, Led: false}); got != want {
 				t.Errorf("%s: got %+v, want %+v", id, got, want)
 			}
 		}

@@ -57,6 +57,10 @@ var (
 	reclaimLua    string
 	reclaimScript = redis.NewScript(reclaimLua)
 
+	//go:embed lua/tail.lua
+	tailLua    string
+	tailScript = redis.NewScript(tailLua)
+
 	//go:embed lua/rank.lua
 	rankLua    string
 	rankScript = redis.NewScript(rankLua)

@@ -8,8 +8,9 @@
 //	                                                    <- results ------ Redis <--
 //
 // A run in Redis begins when the Locust master starts a test and ends when it
-// stops it. Where a Throng master leads the swarm, it does that. Where none does,
-// the lowest-numbered bridged worker stands in for it: so that all users and the
+// stops it. Where a Throng master follows, it leads that, and the lowest-numbered
+// bridged worker reads the probe's reports beside it. Where none does, that worker
+// stands in for it: so that all users and the
 // probe are in the same run, that the probe knows when to measure, and that what
 // the probe reports finds its way to Locust's page.
 //

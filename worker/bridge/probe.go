@@ -1,11 +1,8 @@
 package bridge
 
 import (
-	"fmt"
-
 	"github.com/throng-load/throng/internal/coord"
 	"github.com/throng-load/throng/internal/opstats"
-	"github.com/throng-load/throng/scenarios"
 )
 
 // typeProbe is the type under which Locust's page shows what the probe does and
@@ -15,7 +12,7 @@ const typeProbe = "PROBE"
 // ProbeResults returns what a probe has reported as operations: what it did, and
 // for each route the delivery of its messages, of which the lost ones are
 // failures. It is empty for a worker's report.
-func ProbeResults(r *coord.Report, spec *scenarios.Spec) []opstats.Delta {
+func ProbeResults(r *coord.Report) []opstats.Delta {
 	var results []opstats.Delta
 	for _, op := range r.Operations {
 		if op.Type == typeProbe {
@@ -29,7 +26,7 @@ func ProbeResults(r *coord.Report, spec *scenarios.Spec) []opstats.Delta {
 			Count: route.OnTime + route.Late + route.Lost, Failures: route.Lost, Took: route.Latency,
 		}
 		if route.Lost > 0 {
-			delivery.Errors = map[string]int64{fmt.Sprintf("lost: not received within %v", spec.Probe.Timeout): route.Lost}
+			delivery.Errors = map[string]int64{"lost": route.Lost}
 		}
 		if delivery.Count > 0 {
 			results = append(results, delivery)

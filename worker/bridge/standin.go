@@ -56,15 +56,22 @@ type StandIn struct {
 	log   *zap.Logger
 
 	leader *coord.Leader // nil while somebody else leads
-	unkeep func()        // ends Keep, and waits for that; with leader
-	spec   []byte
-	run    coord.Run
-	plan   coord.Plan
-	stops  int64 // of the orders, when the run began
-	saved  coord.Saved
-	saves  int
-	since  time.Time // when the phase began
-	said   bool      // that there is nothing to stand in with
+	// keeping ends Keep, and waits for that; nil while it does not go on.
+	keeping func()
+	spec    []byte
+	run     coord.Run
+	plan    coord.Plan
+	stops   int64 // of the orders, when the run began
+	saved   coord.Saved
+	saves   int
+	since   time.Time // when the phase began
+	idle    bool      // there was nothing to lead when last looked
+	// orphaned is since when a master\'s unfinished run waits for that; zero if
+	// none does.
+	orphaned time.Time
+	tail     *coord.Tail
+	read     map[string]int64 // by member: the last report that was handed on
+	said     bool             // that there is nothing to stand in with
 }
 
 // NewStandIn returns a stand-in that does nothing yet.
@@ -114,6 +121,7 @@ func (s *StandIn) Run(ctx context.Context) error {
 
 // leave ends the run if nobody is there to go on, and gives the lease back.
 func (s *StandIn) leave(ctx context.Context) error {
+	s.unkeep()
 	rank, err := s.ranks.Leave(ctx, s.id)
 	if s.leader == nil || err != nil {
 		return err
@@ -126,28 +134,33 @@ func (s *StandIn) leave(ctx context.Context) error {
 
 func (s *StandIn) resign(ctx context.Context) error {
 	leader := s.leader
-	s.abdicate()
+	s.leader = nil
 	return leader.Resign(ctx)
 }
 
-// abdicate ends what a stand-in does only as long as it leads.
-func (s *StandIn) abdicate() {
-	s.unkeep()
-	s.leader, s.unkeep = nil, nil
+// keep looks after the pool until unkeep, if it does not already.
+func (s *StandIn) keep(ctx context.Context) {
+	if s.keeping != nil || s.cfg.Keep == nil || s.spec == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var ended sync.WaitGroup
+	ended.Go(func() { s.cfg.Keep(ctx) })
+	s.keeping = func() {
+		cancel()
+		ended.Wait()
+	}
 }
 
-// keep looks after the pool until abdicate.
-func (s *StandIn) keep(ctx context.Context) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var keeping sync.WaitGroup
-	if s.cfg.Keep != nil {
-		keeping.Go(func() { s.cfg.Keep(ctx) })
-	}
-	s.unkeep = func() {
-		cancel()
-		keeping.Wait()
+func (s *StandIn) unkeep() {
+	if s.keeping != nil {
+		s.keeping()
+		s.keeping = nil
 	}
 }
+
+// on says that a test runs of which everything is known.
+func on(o Orders) bool { return o.Joined && o.On && (o.Test != "" || o.Weights) }
 
 func (s *StandIn) round(ctx context.Context, orders Orders) error {
 	roundCtx, cancel := context.WithTimeout(ctx, roundTimeout)
@@ -157,19 +170,34 @@ func (s *StandIn) round(ctx context.Context, orders Orders) error {
 		return err
 	}
 	if !rank.Lowest {
+		s.tail, s.idle = nil, false
+		s.unkeep()
 		if s.leader != nil {
 			return s.resign(roundCtx)
 		}
 		return nil
 	}
 	if s.leader == nil {
+		if rank.Led {
+			s.idle = false
+			return s.relay(roundCtx)
+		}
+		s.tail = nil
+		s.keep(ctx)
+		if s.idle && !on(orders) {
+			return nil
+		}
 		if err := s.campaign(ctx, orders); s.leader == nil {
 			return err
 		}
 	}
 	err = s.lead(roundCtx, orders)
+	if err == nil && !s.begun() {
+		s.idle = true // until the next test: a master may come meanwhile
+		return s.resign(roundCtx)
+	}
 	if errors.Is(err, coord.ErrDeposed) || errors.Is(err, coord.ErrEmptied) {
-		s.abdicate()
+		s.leader = nil
 	}
 	return err
 }
@@ -186,7 +214,28 @@ func (s *StandIn) campaign(ctx context.Context, orders Orders) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, campaignTimeout)
 	defer cancel()
-	leader, err := coord.Campaign(ctx, coord.LeaderConfig{Redis: s.cfg.Redis, Namespace: s.cfg.Namespace, Swarm: s.cfg.Swarm})
+	// Not even for a moment without need: a master that comes just then would
+	// find the swarm led.
+	cfg := coord.LeaderConfig{Redis: s.cfg.Redis, Namespace: s.cfg.Namespace, Swarm: s.cfg.Swarm}
+	_, plan, saved, err := coord.Peek(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	unfinished := plan.Follow && plan.Phase != coord.PhaseEnded
+	if !unfinished || len(saved.Body) == 0 {
+		s.orphaned = time.Time{}
+	} else if s.orphaned.IsZero() {
+		s.orphaned = time.Now()
+		s.log.Warn("the master that followed is gone: its run waits for it to be started again", zap.Duration("for", time.Duration(s.cfg.Spec.DeadMan)))
+	}
+	switch {
+	case !s.orphaned.IsZero() && time.Since(s.orphaned) < time.Duration(s.cfg.Spec.DeadMan):
+		return nil
+	case !on(orders) && (!unfinished || !s.orphaned.IsZero()):
+		s.idle = s.orphaned.IsZero()
+		return nil
+	}
+	leader, err := coord.Campaign(ctx, cfg)
 	if errors.Is(err, coord.ErrLed) {
 		return nil
 	}
@@ -198,15 +247,13 @@ func (s *StandIn) campaign(ctx context.Context, orders Orders) error {
 		return errors.Join(err, leader.Resign(ctx))
 	}
 	s.leader, s.run, s.plan, s.saved, s.stops, s.since = leader, run, plan, saved, orders.Stops, time.Now()
-	if !plan.Follow {
-		s.plan.Phase = coord.PhaseEnded // a run of a master's own, that is over
+	if !plan.Follow || len(saved.Body) > 0 {
+		s.plan.Phase = coord.PhaseEnded // a master's own, that is over
 	}
-	s.keep(ctx)
 	if s.begun() {
 		s.log.Info("standing in for a master that there is not; the run goes on", zap.String("run", run.ID))
 		return s.enter(ctx, plan.Phase) // with the new epoch
 	}
-	s.log.Info("standing in for a master that there is not")
 	return nil
 }
 
@@ -233,7 +280,6 @@ func (s *StandIn) lead(ctx context.Context, orders Orders) error {
 // step moves the run on: a test that was started is a run, and the probe waits
 // for what is open when it is stopped.
 func (s *StandIn) step(ctx context.Context, orders Orders, members []coord.Present, now time.Time) error {
-	on := orders.Joined && orders.On && (orders.Test != "" || orders.Weights)
 	same := s.plan.Phase == coord.PhaseRunning && orders.Stops == s.stops && (orders.Test == "" || orders.Test == s.run.ID)
 	all := func(kind coord.Kind, is func(coord.State) bool) bool {
 		for _, m := range members {
@@ -244,9 +290,9 @@ func (s *StandIn) step(ctx context.Context, orders Orders, members []coord.Prese
 		return true
 	}
 	switch in := time.Since(s.since); {
-	case on && !(s.begun() && same):
+	case on(orders) && !(s.begun() && same):
 		return s.begin(ctx, orders, now)
-	case !s.begun() || on || orders.Joined && orders.On:
+	case !s.begun() || orders.Joined && orders.On:
 		return nil
 	case s.plan.Phase == coord.PhaseRunning:
 		return s.enter(ctx, coord.PhaseDraining)
@@ -276,7 +322,7 @@ func (s *StandIn) begin(ctx context.Context, orders Orders, now time.Time) error
 	}
 	s.run, s.plan, s.stops, s.since = run, plan, orders.Stops, time.Now()
 	s.saved = coord.Saved{Run: id, Numbers: make(map[string]int64)}
-	s.log.Info("the Locust master has started a test", zap.String("run", id))
+	s.log.Info("the Locust master has started a test; standing in for a master that there is not", zap.String("run", id))
 	return nil
 }
 
@@ -289,6 +335,37 @@ func (s *StandIn) enter(ctx context.Context, phase coord.Phase) error {
 	s.plan, s.since = plan, time.Now()
 	s.log.Debug("phase", zap.String("run", s.run.ID), zap.String("phase", string(phase)))
 	return nil
+}
+
+// relay hands on what the probe reports to a master that leads the swarm.
+func (s *StandIn) relay(ctx context.Context) error {
+	const batch = 200
+	s.unkeep()
+	if s.tail == nil {
+		s.tail = &coord.Tail{Redis: s.cfg.Redis, Namespace: s.cfg.Namespace, Swarm: s.cfg.Swarm}
+		s.read = make(map[string]int64)
+	}
+	for {
+		entries, err := s.tail.Read(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if key := entry.Run + entry.Member; entry.Number > s.read[key] {
+				s.read[key] = entry.Number
+				s.handOn(&entry.Report)
+			}
+		}
+		if len(entries) < batch {
+			return nil
+		}
+	}
+}
+
+func (s *StandIn) handOn(r *coord.Report) {
+	if results := ProbeResults(r); len(results) > 0 {
+		s.cfg.Probe.Report(results)
+	}
 }
 
 // collect hands on what the probe has reported, and lets members forget their
@@ -310,9 +387,7 @@ func (s *StandIn) collect(ctx context.Context) error {
 				continue // of another run, or here already, or the next comes again
 			}
 			s.saved.Numbers[entry.Member] = entry.Number
-			if results := ProbeResults(&entry.Report, s.cfg.Spec); len(results) > 0 {
-				s.cfg.Probe.Report(results)
-			}
+			s.handOn(&entry.Report)
 		}
 		if len(entries) < batch {
 			break

@@ -1,9 +1,9 @@
 -- A bridged worker says that it is there, and learns its number among them: the
 -- lowest that was free when it came.
--- KEYS 1 bridged  2 ranks
+-- KEYS 1 bridged  2 ranks  3 leader
 -- ARGV 1 worker id  2 ms that this holds  3 '1': in touch with its Locust master, '0': not, '': it leaves
 -- returns {its number, 1 if it is the lowest-numbered of those in touch (or of all, if none is),
---          how many others are in touch}
+--          how many others are in touch, ms that remain of the leader's lease}
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local away = 1000000 -- added to the number of a worker that is not in touch
@@ -34,4 +34,5 @@ if ARGV[3] ~= '' then
   redis.call('PEXPIRE', KEYS[1], 10 * ARGV[2])
   redis.call('PEXPIRE', KEYS[2], 10 * ARGV[2])
 end
-return {number, (not lowest or own < lowest) and 1 or 0, others}
+local remaining = (tonumber(redis.call('HGET', KEYS[3], 'until') or '0') or 0) - now
+return {number, (not lowest or own < lowest) and 1 or 0, others, math.max(0, remaining)}
