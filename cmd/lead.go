@@ -34,6 +34,8 @@ type swarm struct {
 	running func()
 	// standby waits for another master to die; see master.Config.
 	standby bool
+	// follow leaves the users to a Locust master; see master.Config.
+	follow bool
 }
 
 // lead runs a swarm to its end. Without a summary, the error says why there was
@@ -54,7 +56,7 @@ func lead(ctx context.Context, e env, log *zap.Logger, s swarm) (*report.Summary
 	summary, err := master.Run(ctx, master.Config{
 		Redis: s.client, Swarm: s.name, Spec: s.spec, Log: log,
 		Workers: s.wait.workers, WorkersWait: s.wait.limit(),
-		SharedMachine: s.shared, Begun: s.begun, Keys: keys, Keep: keep(e), Standby: s.standby, Control: control,
+		SharedMachine: s.shared, Begun: s.begun, Keys: keys, Keep: keep(e), Standby: s.standby, Follow: s.follow, Control: control,
 		Observe: func(snapshot *master.Snapshot) {
 			summary := snapshot.Summary
 			if last == nil && s.running != nil {
@@ -68,6 +70,8 @@ func lead(ctx context.Context, e env, log *zap.Logger, s swarm) (*report.Summary
 	})
 	e.stderr.close(live)
 	switch {
+	case errors.Is(err, coord.ErrLed) && s.follow:
+		return nil, startError("swarm %q is led already: by another master, or by a worker that stands in for one while a test runs. Stop that, and start this master before the test", s.name)
 	case errors.Is(err, coord.ErrLed):
 		return nil, startError("swarm %q has a master already: stop that one, or give this run a name of its own with --swarm", s.name)
 	case errors.Is(err, master.ErrEndedElsewhere):

@@ -18,6 +18,7 @@ func newMaster(e env) *cobra.Command {
 		headless bool
 		standby  bool
 		page     webFlags
+		follow   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "master",
@@ -28,9 +29,13 @@ throng.yaml and the flags describe at once, and prints a summary. The pool of ac
 must be there: make it with ` + "`throng accounts create`" + `. A master that is started
 again while its workers go on takes the run up where it was; with --standby one
 waits beside another, with the same file and flags, and takes over when that one
-dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
+dies. With --follow the users are a Locust master's to order: the run is the next
+test that it starts, of which thresholds, report and validity are this master's
+(see ` + "`throng worker --help`" + `). In a terminal, w and W start 1 and 10 more users, s and
+S stop as many.`,
 		Example: `  throng master -f throng.yaml
-  throng master --headless -f throng.yaml -u 5000 -r 100 -t 10m --expect-workers 4`,
+  throng master --headless -f throng.yaml -u 5000 -r 100 -t 10m --expect-workers 4
+  throng master --headless --follow -f throng.yaml`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := readEnvironment(cmd, e); err != nil {
@@ -49,6 +54,14 @@ dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
 			if err := errors.Join(common.check(), output.check(), page.check(e)); err != nil {
 				return err
 			}
+			if follow && !headless {
+				return usageError("master: --follow goes with --headless: the page is Locust's")
+			}
+			for _, name := range []string{"users", "spawn-rate", "run-time"} {
+				if follow && cmd.Flags().Changed(name) && spec.Settings[name].Text == "" {
+					return usageError("master: --%s is the Locust master's to say with --follow: leave it out", name)
+				}
+			}
 			load.apply(cmd, spec)
 			if err := checkSpec(spec); err != nil {
 				return err
@@ -65,7 +78,7 @@ dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
 				return err
 			}
 			defer client.Close()
-			run := swarm{name: common.swarm, client: client, spec: spec, wait: wait, output: output, standby: standby}
+			run := swarm{name: common.swarm, client: client, spec: spec, wait: wait, output: output, standby: standby, follow: follow}
 			if !headless {
 				summary, err := serve(cmd.Context(), e, log, served{swarm: run, web: page, file: file, prepare: checkTarget})
 				if summary == nil {
@@ -84,6 +97,7 @@ dies. In a terminal, w and W start 1 and 10 more users, s and S stop as many.`,
 	flags.StringVarP(&file, "file", "f", "", "the run's `throng.yaml`")
 	flags.BoolVar(&headless, "headless", false, "run at once, without a web page")
 	flags.BoolVar(&standby, "standby", false, "wait while another master leads, and take over when it dies")
+	flags.BoolVar(&follow, "follow", false, "leave the users to a Locust master: the run is one of its tests")
 	common.add(flags, defaultRedis, "INFO")
 	load.add(flags, "1", "1", "never")
 	wait.add(flags)

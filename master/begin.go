@@ -65,7 +65,7 @@ func (m *Master) begin(ctx context.Context) error {
 // beginAnew begins a run, and drops what another has left.
 func (m *Master) beginAnew(ctx context.Context, spec []byte) error {
 	m.run = coord.Run{ID: uuid.NewString(), Protocol: coord.Protocol, Spec: spec}
-	m.plan = coord.Plan{Run: m.run.ID, Phase: coord.PhaseWaiting, SpawnRate: m.load.SpawnRate, Leave: m.cfg.ReadSpec == nil}
+	m.plan = coord.Plan{Run: m.run.ID, Phase: coord.PhaseWaiting, SpawnRate: m.load.SpawnRate, Leave: m.cfg.ReadSpec == nil && !m.cfg.Follow, Follow: m.cfg.Follow}
 	m.totals = newTotals(m.cfg.Spec.Trust)
 	m.totals.Processes = []report.Process{{Role: "master", PID: os.Getpid()}}
 	for _, stats := range m.accounts {
@@ -91,7 +91,8 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	default:
 		return false, nil
 	}
-	if run.ID == "" || plan.Run != run.ID || run.Protocol != coord.Protocol {
+	// A bridged worker that stood in for a master has merged nothing.
+	if run.ID == "" || plan.Run != run.ID || run.Protocol != coord.Protocol || plan.Follow != m.cfg.Follow || plan.Follow && len(saved.Body) == 0 {
 		return false, nil
 	}
 	roll, assigned, err := m.who(ctx)
@@ -101,7 +102,7 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	// A worker that has only just come has no slots: it found the run, as we did.
 	alive := false
 	for _, member := range roll.Members {
-		alive = alive || assigned[member.ID] != nil && member.State.Run == run.ID && member.Silent < lostAfter
+		alive = alive || (assigned[member.ID] != nil || plan.Follow && member.State.Testing) && member.State.Run == run.ID && member.Silent < lostAfter
 	}
 	if !alive {
 		m.log.Info("the run before was left unfinished and nobody works at it any more; beginning anew", zap.String("run", run.ID))

@@ -129,6 +129,9 @@ func (m *Master) edit(ctx context.Context, load Load) error {
 	if !m.goesOn() {
 		return ErrNoRun
 	}
+	if m.cfg.Follow {
+		return errFollows
+	}
 	most := m.cfg.Spec.Safety.MaxUsers
 	switch {
 	case load.Users < 0:

@@ -60,6 +60,8 @@ type Config struct {
 	// Standby waits while another master leads, and takes its run over when it
 	// dies.
 	Standby bool
+	// Follow makes the plan what workers run that obey a Locust master.
+	Follow bool
 	// Control, if set, is how front ends change the run; for Serve it must be.
 	Control *Control
 	// ReadSpec reads the text of a spec that another master has left; for Serve

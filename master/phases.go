@@ -18,7 +18,12 @@ func (m *Master) step(ctx context.Context) error {
 	case coord.PhaseWaiting:
 		return m.wait(ctx)
 	case coord.PhaseRunning:
-		over := m.plan.Stop != 0 && m.now.UnixMicro() >= m.plan.Stop
+		if m.cfg.Follow {
+			if err := m.follow(ctx); err != nil {
+				return err
+			}
+		}
+		over := m.cfg.Follow && m.testOver() || m.plan.Stop != 0 && m.now.UnixMicro() >= m.plan.Stop
 		switch {
 		case m.totals.LostAll:
 			return m.enter(ctx, coord.PhaseStopping)
@@ -65,6 +70,9 @@ func (m *Master) step(ctx context.Context) error {
 
 // wait starts the run once everybody is there.
 func (m *Master) wait(ctx context.Context) error {
+	if m.cfg.Follow {
+		return m.awaitTest(ctx)
+	}
 	workers, probes := len(m.ready(coord.KindWorker)), len(m.ready(coord.KindProbe))
 	needProbe := 0
 	if m.cfg.Spec.UsesProbe() {

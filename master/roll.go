@@ -202,7 +202,7 @@ const assignEvery = time.Second
 // assign shares the slots out among the workers that are ready, if they are
 // others than before.
 func (m *Master) assign(ctx context.Context) error {
-	if !m.started() {
+	if !m.started() || m.cfg.Follow {
 		return nil
 	}
 	var ids []string
