@@ -453,3 +453,53 @@ func TestManyUsersOfLocust(t *testing.T) {
 	s.checkStatistics(p, before, nil)
 	t.Logf("%d users: %d log-ins, %d publishes", users, p.requests("LOGIN", ""), p.requests("PUBLISH", ""))
 }
+
+// With a master that follows, thresholds and a report come out of a Locust
+// master's test.
+func TestMasterFollowsLocust(t *testing.T) {
+	t.Parallel()
+	s := startBridged(t, spec, 60, 2, "")
+	file := filepath.Join(t.TempDir(), "summary.json")
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	judged := filepath.Join(t.TempDir(), "throng.yaml")
+	if err := os.WriteFile(judged, append(text, "thresholds: [ delivery.lost == 0, failures < 1% ]\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	master := start(t, append([]string{"master", "--headless", "--follow", "-f", judged, "--json", file, "--expect-workers", "2"}, s.common...)...)
+	master.says("waiting for the Locust master to start a test", 20*time.Second)
+	before := counters(t, s.address)
+	s.locust.swarm(20, 20)
+	s.acting(20)
+	s.locust.swarm(30, 20)
+	s.acting(30)
+	master.says("users 30 ", 20*time.Second)
+	s.locust.stop()
+	if code := master.wait(60 * time.Second); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	result := summary(t, file)
+	if result.Run.Workers != 2 || result.Run.UsersPeak != 30 || len(result.Thresholds) != 2 || result.Run.Validity.State != "valid" {
+		t.Errorf("run %+v, thresholds %+v", result.Run, result.Thresholds)
+	}
+	checkAccountsAreBack(t, result)
+	after := counters(t, s.address)
+	if got, want := operations(result, "PUBLISH", "")+operations(result, "PROBE", "publish"), after.Requests["publish"]["201"]-before.Requests["publish"]["201"]; got != want {
+		t.Errorf("the summary has %d publishes, the target counted %d", got, want)
+	}
+	p := s.locust.quiet(4 * time.Second)
+	s.checkStatistics(p, before, nil)
+	for _, route := range result.Delivery.Probe {
+		if got := p.requests("PROBE", route.Route); got != route.Received+route.Lost {
+			t.Errorf("route %s: Locust's page has %d messages, the summary %d", route.Route, got, route.Received+route.Lost)
+		}
+	}
+
+	// The next test does without it.
+	s.locust.swarm(10, 20)
+	s.acting(10)
+	s.locust.stop()
+	s.nothingLeased()
+}
