@@ -34,6 +34,7 @@ and a key of throng.yaml; a flag beats the environment beats the file.`,
 	root.AddCommand(
 		newTrial(e), newRun(e), newMaster(e), newWorker(e), newProbe(e), newTarget(e), newLocustfile(e),
 		newAccounts(e), newScenarios(e), newVersion(e),
+		newHealth(e),
 	)
 	return root
 }

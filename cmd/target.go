@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ func newTarget(e env) *cobra.Command {
 	var (
 		common commonFlags // for the level of the log alone
 		listen string
+		file   string
 		seed   uint64
 		faults []string
 	)
@@ -21,7 +23,8 @@ func newTarget(e env) *cobra.Command {
 		Short: "Run the built-in events service, with faults to order",
 		Long: `Runs a small publish/subscribe service to try Throng on: accounts, log-in,
 channels with long polls, exact counters at /admin/counters, and faults, drawn
-from a seed, to see what a run makes of them.`,
+from a seed, to see what a run makes of them. Accounts end with the process unless
+--accounts-file keeps them.`,
 		Example: `  throng target --listen 127.0.0.1:9090
   throng target --fault loss=0.01 --fault delay=uniform:5ms,50ms`,
 		Args: noArgs,
@@ -37,7 +40,14 @@ from a seed, to see what a run makes of them.`,
 			if err != nil {
 				return usageError("--fault: %w", err)
 			}
-			server, err := target.New(target.Config{Seed: seed, Faults: parsed, Log: log})
+			config := target.Config{Seed: seed, Faults: parsed, Log: log}
+			if file != "" {
+				if config.Journal, err = os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+					return usageError("--accounts-file: %w", err)
+				}
+				defer config.Journal.Close()
+			}
+			server, err := target.New(config)
 			if err != nil {
 				return usageError("%w", err)
 			}
@@ -53,6 +63,7 @@ from a seed, to see what a run makes of them.`,
 	}
 	common.addLog(cmd.Flags(), "INFO")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9090", "`address` to listen on")
+	cmd.Flags().StringVar(&file, "accounts-file", "", "keep accounts, with their passwords, in this `file`, and begin with those that it has")
 	addFaultFlags(cmd, &seed, &faults)
 	return cmd
 }

@@ -125,7 +125,10 @@ func (s *Server) deleteAccount(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	a := s.book.remove(r.PathValue("username"))
+	a, err := s.book.remove(r.PathValue("username"))
+	if err != nil {
+		return answer{}, err
+	}
 	if a == nil {
 		return answer{}, fail(http.StatusNotFound, "no such account")
 	}

@@ -47,11 +47,12 @@ func (a *account) fits(password string) bool {
 // digest identifies the accounts of one request to create.
 type digest [sha256.Size]byte
 
-// book holds the accounts. One lock suffices: a user comes here once a session,
+// book holds the accounts, and keeps them in a journal if it has one. One lock suffices: a user comes here once a session,
 // to log in. Publishes and polls find their account by its bearer token, and
 // that map is read without a lock.
 type book struct {
-	tally *tally
+	tally   *tally
+	journal *journal // nil when nothing is kept; written under mu
 
 	bearers sync.Map // bearer token -> *account; changed only under mu
 
@@ -90,6 +91,17 @@ func (b *book) create(accounts []*account, key string, sum digest) error {
 	}
 	for _, a := range accounts {
 		a.bearer = rand.Text()
+	}
+	if err := b.journal.created(accounts, key, sum); err != nil {
+		return err
+	}
+	b.add(accounts, key, sum)
+	return nil
+}
+
+// add needs mu, and accounts whose usernames are free.
+func (b *book) add(accounts []*account, key string, sum digest) {
+	for _, a := range accounts {
 		a.tally = b.tally.role(a.role)
 		b.accounts[a.username] = a
 		b.bearers.Store(a.bearer, a)
@@ -98,7 +110,24 @@ func (b *book) create(accounts []*account, key string, sum digest) error {
 		b.remember(key, sum)
 	}
 	b.tally.accounts.Store(int64(len(b.accounts)))
-	return nil
+}
+
+// restore takes up the accounts of a journal, and goes on with it.
+func (b *book) restore(j *journal) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.journal = j
+	return j.replay(func(e entry, sum digest) {
+		if len(e.Created) == 0 {
+			b.strike(e.Deleted)
+			return
+		}
+		accounts := make([]*account, len(e.Created))
+		for i, k := range e.Created {
+			accounts[i] = &account{username: k.Username, password: k.Password, role: k.Role, attributes: k.Attributes, bearer: k.Bearer}
+		}
+		b.add(accounts, e.Key, sum)
+	})
 }
 
 // remember needs mu.
@@ -130,9 +159,20 @@ func (b *book) bearing(token string) *account {
 }
 
 // remove deletes an account and returns it, or nil if there is none.
-func (b *book) remove(username string) *account {
+func (b *book) remove(username string) (*account, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.accounts[username] == nil {
+		return nil, nil
+	}
+	if err := b.journal.deleted(username); err != nil {
+		return nil, err
+	}
+	return b.strike(username), nil
+}
+
+// strike needs mu. It returns the account that was struck out, or nil.
+func (b *book) strike(username string) *account {
 	a := b.accounts[username]
 	if a == nil {
 		return nil

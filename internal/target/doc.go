@@ -30,6 +30,9 @@
 // deleted meanwhile; the same key with other accounts is a 409. The newest
 // 65,536 keys are remembered.
 //
+// With a journal (Config.Journal) accounts, their tokens and the keys are there
+// again after a restart, however the target ended. Without one they end with it.
+//
 // # Channels
 //
 // Positions count up from 1 in each channel. A poll with `after` answers the

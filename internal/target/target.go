@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,10 @@ type Config struct {
 	// Retain is how many events a channel keeps for its polls; 0 means
 	// 10,000.
 	Retain int
+	// Journal, if set, keeps the accounts: those that it tells of are there at
+	// the start, and it is appended to. It is open for reading and appending,
+	// and whoever opened it closes it when the server has ended.
+	Journal *os.File
 	// Log receives what happens to the server as a whole, never single
 	// messages, and never a password. Nil means none.
 	Log *zap.Logger
@@ -61,7 +66,8 @@ func (c Config) validate() error {
 	return errors.Join(append(problems, c.Faults.validate())...)
 }
 
-// Server is one events service. All its state is in memory and ends with it.
+// Server is one events service. All its state is in memory and ends with it, but
+// for the accounts of a journal.
 // It is safe for concurrent use.
 type Server struct {
 	log     *zap.Logger
@@ -76,7 +82,8 @@ type Server struct {
 	tally    *tally
 }
 
-// New returns a Server without accounts and channels. It starts nothing.
+// New returns a Server without channels, and without accounts but those of the
+// journal. It starts nothing.
 func New(config Config) (*Server, error) {
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("target: configure: %w", err)
@@ -90,6 +97,11 @@ func New(config Config) (*Server, error) {
 		tally:  newTally(),
 	}
 	s.book = newBook(s.tally)
+	if config.Journal != nil {
+		if err := s.book.restore(&journal{file: config.Journal}); err != nil {
+			return nil, fmt.Errorf("target: accounts in %s: %w", config.Journal.Name(), err)
+		}
+	}
 	s.faults.Store(&config.Faults)
 	s.handler = s.routes()
 	return s, nil

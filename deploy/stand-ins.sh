@@ -1,0 +1,85 @@
+#!/bin/sh
+# stand-ins.sh: makes the images that the Dockerfile and docker-compose.yml name and
+# that cannot be pulled, from Debian's packages and from the Go that is installed
+# here, under the same names. Needs root and debootstrap.
+#
+#   stand-ins.sh make FOLDER    what is missing; the Debian tree is kept in FOLDER
+#   stand-ins.sh remove         the names; the layers stay as throng-stand-in
+#
+# An image that is there or can be pulled is left alone.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+
+golang=$(sed -n 's/^FROM \(golang:[^ ]*\) .*/\1/p' "$root/Dockerfile")
+redis=$(sed -n 's/^ *image: \(redis:.*\)/\1/p' "$root/docker-compose.yml")
+locust=$(sed -n 's/^ *image: \(locustio\/.*\)/\1/p' "$root/docker-compose.yml")
+
+# have NAME: the image is there, or can be pulled.
+have() {
+	docker image inspect "$1" >/dev/null 2>&1 || timeout 120 docker pull -q "$1" >/dev/null 2>&1
+}
+
+# stand_in ROLE NAME CHANGES... reads a file system and names it as an image.
+stand_in() {
+	role=$1 name=$2
+	shift 2
+	echo "$name cannot be pulled: a stand-in is made of what is installed here"
+	docker import "$@" - "throng-stand-in:$role" >/dev/null
+	docker tag "throng-stand-in:$role" "$name"
+}
+
+# kept ROLE NAME: there is a stand-in from before.
+kept() { docker tag "throng-stand-in:$1" "$2" 2>/dev/null; }
+
+# debian PACKAGES...: a small Debian, once for all images.
+debian() {
+	[ -e "$tree/made" ] && return
+	. /etc/os-release
+	rm -rf "$tree"
+	debootstrap --variant=minbase --include=ca-certificates,redis-server,redis-tools,python3-locust \
+		"$VERSION_CODENAME" "$tree" >"$folder/debootstrap.log" 2>&1 || { tail "$folder/debootstrap.log"; exit 1; }
+	touch "$tree/made"
+}
+
+files() { tar -C "$tree" --exclude='./proc/*' --exclude='./sys/*' --exclude='./dev/*' --exclude='./var/cache/apt/*' --exclude=./made -cf - "$@"; }
+
+make_all() {
+	if ! have "$redis" && ! kept redis "$redis"; then
+		debian
+		mkdir -p "$tree/data" && chroot "$tree" chown redis:redis /data
+		files . | stand_in redis "$redis" -c 'WORKDIR /data' -c 'VOLUME /data' -c 'USER redis' -c 'CMD ["redis-server"]'
+	fi
+	if ! have "$locust" && ! kept locust "$locust"; then
+		debian
+		chroot "$tree" id locust >/dev/null 2>&1 || chroot "$tree" useradd -m locust
+		files . | stand_in locust "$locust" -c 'WORKDIR /home/locust' -c 'USER locust' -c 'ENTRYPOINT ["locust"]'
+	fi
+	if ! have "$golang" && ! kept golang "$golang"; then
+		debian
+		goroot=$(go env GOROOT)
+		modules=$folder/modules
+		# The modules of go.mod alone, from here: the build needs no network.
+		(cd "$root" && GOMODCACHE=$modules GOFLAGS=-modcacherw GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" go mod download)
+		files . -C / "${goroot#/}" "${modules#/}/cache/download" | stand_in golang "$golang" \
+			-c "ENV PATH=$goroot/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPATH=/go GOTOOLCHAIN=local GOPROXY=file://$modules/cache/download"
+	fi
+}
+
+case "${1-}" in
+make)
+	folder=$(mkdir -p "$2" && cd "$2" && pwd)
+	tree=$folder/debian
+	make_all
+	;;
+remove)
+	for role in redis locust golang; do
+		eval "name=\$$role"
+		[ "$(docker image inspect -f '{{.Id}}' "$name" 2>/dev/null)" = "$(docker image inspect -f '{{.Id}}' "throng-stand-in:$role" 2>/dev/null)" ] && docker rmi "$name" >/dev/null
+	done
+	;;
+*)
+	echo "use: stand-ins.sh make FOLDER | stand-ins.sh remove" >&2
+	exit 2
+	;;
+esac
