@@ -10,6 +10,6 @@ import (
 // empty namespace means keyspace.Namespace.
 func Look(ctx context.Context, client redis.UniversalClient, namespace, swarm string) ([]Present, error) {
 	onlooker := &Leader{cfg: LeaderConfig{Redis: client, Namespace: namespace, Swarm: swarm}, keys: newKeys(namespace, swarm)}
-	members, _, err := onlooker.Roll(ctx)
-	return members, err
+	roll, err := onlooker.Roll(ctx)
+	return roll.Members, err
 }
