@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TIMED = sh .ci/timed
 
-.PHONY: build ui trial test lint bench fuzz chaos mutants locust setup clean
+.PHONY: build ui trial test lint bench fuzz chaos mutants locust compose-test setup clean
 
 # With the web page where Node can build it.
 build:
@@ -48,6 +48,7 @@ lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go vet ./...
 	go vet -tags process ./cmd/throng ./master/web
+	go vet -tags compose ./deploy
 	go run $(STATICCHECK) ./...
 
 # Ratios within one run; the machine should be quiet. Nothing here passes or fails.
@@ -81,6 +82,10 @@ mutants: setup
 LOCUST_USERS = 5000
 locust: setup
 	THRONG_LOCUST_USERS=$(LOCUST_USERS) go test -count=1 -v -timeout 10m -tags process -run '^TestManyUsersOfLocust$$' ./cmd/throng
+
+# What docker-compose.yml promises, with a real Docker: see docs/compose.md. Minutes.
+compose-test:
+	go test -tags compose -count=1 -v -timeout 30m ./deploy
 
 clean:
 	rm -rf bin

@@ -186,6 +186,26 @@ func (s *swarm) summary() *report.Summary {
 	return summary
 }
 
+// absolute is the path of a file beside the tests, as Docker mounts it.
+func absolute(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// text is the content of a file beside the tests.
+func text(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
 // counters are the target's own. It publishes no port, so it is asked in its
 // network: that takes a Docker on this machine, and Linux.
 func (s *swarm) counters() target.Counters {

@@ -66,6 +66,7 @@ make_all() {
 	fi
 }
 
+[ "${1-}" = make ] && [ -z "${2-}" ] && set -- help
 case "${1-}" in
 make)
 	folder=$(mkdir -p "$2" && cd "$2" && pwd)
