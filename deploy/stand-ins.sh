@@ -1,7 +1,7 @@
 #!/bin/sh
 # stand-ins.sh: makes the images that the Dockerfile and docker-compose.yml name and
-# that cannot be pulled, from Debian's packages and from the Go that is installed
-# here, under the same names. Needs root and debootstrap.
+# that cannot be pulled, from Debian's packages and from the Go and the
+# Node that are installed here, under the same names. Needs root and debootstrap.
 #
 #   stand-ins.sh make FOLDER    what is missing; the Debian tree is kept in FOLDER
 #   stand-ins.sh remove         the names; the layers stay as throng-stand-in
@@ -11,6 +11,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 
+node=$(sed -n 's/^FROM \(node:[^ ]*\) .*/\1/p' "$root/Dockerfile")
 golang=$(sed -n 's/^FROM \(golang:[^ ]*\) .*/\1/p' "$root/Dockerfile")
 redis=$(sed -n 's/^ *image: \(redis:.*\)/\1/p' "$root/docker-compose.yml")
 locust=$(sed -n 's/^ *image: \(locustio\/.*\)/\1/p' "$root/docker-compose.yml")
@@ -55,6 +56,21 @@ make_all() {
 		chroot "$tree" id locust >/dev/null 2>&1 || chroot "$tree" useradd -m locust
 		files . | stand_in locust "$locust" -c 'WORKDIR /home/locust' -c 'USER locust' -c 'ENTRYPOINT ["locust"]'
 	fi
+	if ! have "$node" && ! kept node "$node"; then
+		debian
+		binary=$(readlink -f "$(command -v node)")
+		npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
+		# The packages of the lock file alone, from here: the build needs no network.
+		mkdir -p "$folder/ui"
+		(cd "$root/master/web/ui" && cp package.json package-lock.json .npmrc "$folder/ui")
+		(cd "$folder/ui" && npm ci --cache "$folder/npm" --loglevel=error)
+		mkdir -p "$folder/bin"
+		ln -sf "$binary" "$folder/bin/node"
+		ln -sf "$npm/bin/npm-cli.js" "$folder/bin/npm"
+		# Not in the cache's usual place, which the Dockerfile mounts something else on.
+		files . -C / "${binary#/}" "${npm#/}" "${folder#/}/npm" "${folder#/}/bin" | stand_in node "$node" \
+			-c "ENV PATH=$folder/bin:/usr/sbin:/usr/bin:/sbin:/bin npm_config_cache=$folder/npm npm_config_offline=true npm_config_registry=$(npm config get registry)"
+	fi
 	if ! have "$golang" && ! kept golang "$golang"; then
 		debian
 		goroot=$(go env GOROOT)
@@ -74,7 +90,7 @@ make)
 	make_all
 	;;
 remove)
-	for role in redis locust golang; do
+	for role in redis locust node golang; do
 		eval "name=\$$role"
 		[ "$(docker image inspect -f '{{.Id}}' "$name" 2>/dev/null)" = "$(docker image inspect -f '{{.Id}}' "throng-stand-in:$role" 2>/dev/null)" ] && docker rmi "$name" >/dev/null
 	done
