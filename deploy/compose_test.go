@@ -273,7 +273,8 @@ func TestRunOutlivesItsContainers(t *testing.T) {
 	summary := s.summary()
 	c := s.counters()
 	if summary.Run.ExitCode != 0 || summary.Run.Verdict != report.VerdictPass || summary.Run.Workers != 4 {
-		t.Errorf("exit code %d, verdict %s, %d workers; want 0, pass, 4", summary.Run.ExitCode, summary.Run.Verdict, summary.Run.Workers)
+		t.Errorf("exit code %d, verdict %s, %d workers; want 0, pass, 4\n%+v\n%+v",
+			summary.Run.ExitCode, summary.Run.Verdict, summary.Run.Workers, summary.Run.Validity, summary.Run.Events)
 	}
 	if joined, lost := happened(summary, report.EventWorkerJoined), happened(summary, report.EventWorkerLost); joined != 2 || lost != 1 {
 		t.Errorf("%d workers joined late and %d were lost, want 2 and 1: %+v", joined, lost, summary.Run.Events)
