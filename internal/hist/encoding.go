@@ -1,6 +1,7 @@
 package hist
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,9 @@ func (h *Histogram) AppendBinary(dst []byte) ([]byte, error) {
 	if t.count == 0 {
 		return dst, nil
 	}
+	if h.packed != nil {
+		return append(dst, h.packed...), nil
+	}
 	before := -1
 	first, last := h.span()
 	for k := first; k <= last; k++ {
@@ -68,20 +72,77 @@ func (h *Histogram) MergeBinary(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("hist: merge binary histogram: %w", err)
 	}
-	bucket := -1
-	for len(pairs) > 0 {
-		var step, n uint64
-		step, pairs, _ = number(pairs) // parse has seen them all
-		n, pairs, _ = number(pairs)
-		bucket += int(step)
-		h.add(bucket, int64(n))
-	}
+	h.unpack()
+	h.addPairs(pairs)
 	h.totals.merge(t)
 	return nil
 }
 
+// MarshalBinary returns the binary form. It has a value receiver so that a
+// histogram that is not a pointer marshals too.
+func (h Histogram) MarshalBinary() ([]byte, error) { return h.AppendBinary(nil) }
+
+// UnmarshalBinary replaces the histogram by that which MarshalBinary has made
+// bytes of. On an error the histogram stays as it is. It checks everything and
+// keeps it as it came: a histogram that is decoded to be merged or encoded again
+// needs no memory for its buckets. They are unpacked when something is added.
+func (h *Histogram) UnmarshalBinary(b []byte) error { return h.keep(bytes.Clone(b)) }
+
+// keep is UnmarshalBinary of bytes that nobody else will change.
+func (h *Histogram) keep(b []byte) error {
+	t, pairs, err := parse(b)
+	if err != nil {
+		return fmt.Errorf("hist: decode histogram: %w", err)
+	}
+	h.Reset()
+	h.totals = t
+	if t.count > 0 {
+		h.packed = pairs
+	}
+	return nil
+}
+
+// unpack counts what is packed in blocks.
+func (h *Histogram) unpack() {
+	if p := h.packed; p != nil {
+		h.packed = nil
+		h.addPairs(p)
+	}
+}
+
+// addPairs is add for each pair.
+func (h *Histogram) addPairs(p pairs) {
+	bucket, n := -1, int64(0)
+	for len(p) > 0 {
+		bucket, n, p = p.next(bucket)
+		h.add(bucket, n)
+	}
+}
+
+// pairs is the part of the binary form behind the totals, after it was checked.
+type pairs []byte
+
+// next returns the first bucket, given the one before (-1 for none), its count,
+// and the other pairs.
+func (p pairs) next(before int) (bucket int, n int64, rest pairs) {
+	step, b, _ := number(p)
+	count, b, _ := number(b)
+	return before + int(step), int64(count), b
+}
+
+// find returns the bucket of a record, counted from 1 in ascending order, which
+// must be one of those that there are.
+func (p pairs) find(rank int64) int {
+	bucket, n := -1, int64(0)
+	for rank > 0 && len(p) > 0 {
+		bucket, n, p = p.next(bucket)
+		rank -= n
+	}
+	return bucket
+}
+
 // parse checks all of b and returns its totals and the part with the pairs.
-func parse(b []byte) (totals, []byte, error) {
+func parse(b []byte) (totals, pairs, error) {
 	var t totals
 	if len(b) == 0 || b[0] != formatVersion {
 		return t, nil, errors.New("unknown version")
@@ -195,9 +256,5 @@ func (h *Histogram) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &b); err != nil {
 		return fmt.Errorf("hist: decode histogram: %w", err)
 	}
-	if _, _, err := parse(b); err != nil {
-		return fmt.Errorf("hist: decode histogram: %w", err)
-	}
-	h.Reset()
-	return h.MergeBinary(b)
+	return h.keep(b)
 }

@@ -106,6 +106,83 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// A decoded histogram is the one that was encoded, whatever is done with it.
+func TestUnmarshalBinary(t *testing.T) {
+	t.Parallel()
+	decoded := func(t *testing.T, from *hist.Histogram) *hist.Histogram {
+		t.Helper()
+		b, err := from.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := histogramOf([]time.Duration{time.Hour, 1}) // is replaced
+		if err := h.UnmarshalBinary(b); err != nil {
+			t.Fatal(err)
+		}
+		clear(b) // is the caller's again
+		return h
+	}
+	recorder := func() *hist.Recorder {
+		r := hist.NewRecorder()
+		r.Record(time.Second)
+		return r
+	}
+	more := histogramOf(sample(3, 100, distributions["all magnitudes"]))
+	uses := map[string]func(h *hist.Histogram){
+		"nothing":          func(*hist.Histogram) {},
+		"record":           func(h *hist.Histogram) { h.RecordN(3*time.Second, 7) },
+		"merge":            func(h *hist.Histogram) { h.Merge(more) },
+		"merge with none":  func(h *hist.Histogram) { h.Merge(new(hist.Histogram)) },
+		"merge decoded":    func(h *hist.Histogram) { h.Merge(decoded(t, more)) },
+		"merge itself":     func(h *hist.Histogram) { h.Merge(h) },
+		"merge binary":     func(h *hist.Histogram) { _ = h.MergeBinary([]byte(binary(t, more))) },
+		"merge malformed":  func(h *hist.Histogram) { _ = h.MergeBinary(nil) },
+		"take":             func(h *hist.Histogram) { recorder().Take(h) },
+		"reset and record": func(h *hist.Histogram) { h.Reset(); h.Record(time.Minute) },
+	}
+	sources := map[string]*hist.Histogram{"empty": new(hist.Histogram)}
+	for name, draw := range distributions {
+		sources[name] = histogramOf(sample(1, 500, draw))
+	}
+	for name, source := range sources {
+		for use, f := range uses {
+			t.Run(name+"/"+use, func(t *testing.T) {
+				t.Parallel()
+				want, got := new(hist.Histogram), decoded(t, source)
+				want.Merge(source)
+				f(want)
+				f(got)
+				for _, q := range []float64{0, 0.01, 0.5, 0.9, 0.999, 1} {
+					if got.Quantile(q) != want.Quantile(q) {
+						t.Errorf("quantile %v: got %v, want %v", q, got.Quantile(q), want.Quantile(q))
+					}
+				}
+				if binary(t, got) != binary(t, want) || got.Mean() != want.Mean() {
+					t.Errorf("got %x, want %x", binary(t, got), binary(t, want))
+				}
+				sum := histogramOf([]time.Duration{time.Millisecond})
+				sum.Merge(got)
+				if sum.Count() != want.Count()+1 {
+					t.Errorf("merged into one record: got %d, want %d", sum.Count(), want.Count()+1)
+				}
+			})
+		}
+	}
+}
+
+// Merging what was decoded is what a master does most.
+func TestMergingDecodedAllocatesNothing(t *testing.T) {
+	source := histogramOf(sample(1, 500, distributions["lognormal"]))
+	var h, sum hist.Histogram
+	if err := h.UnmarshalBinary([]byte(binary(t, source))); err != nil {
+		t.Fatal(err)
+	}
+	sum.Merge(&h)
+	if n := testing.AllocsPerRun(100, func() { sum.Merge(&h) }); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
+
 func FuzzMergeBinary(f *testing.F) {
 	f.Add([]byte(binary(f, new(hist.Histogram))))
 	for _, draw := range distributions {
@@ -115,11 +192,20 @@ func FuzzMergeBinary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		h := histogramOf([]time.Duration{time.Millisecond, time.Minute})
 		before := binary(t, h)
+		decoded := new(hist.Histogram)
+		refused := decoded.UnmarshalBinary(input)
 		if err := h.MergeBinary(input); err != nil {
+			// Too many to add to two is no mistake in itself.
+			if refused == nil && decoded.Count() <= math.MaxInt64-2 {
+				t.Fatalf("decoded, but not merged: %v", err)
+			}
 			if binary(t, h) != before {
 				t.Fatal("a refused input has changed the histogram")
 			}
 			return
+		}
+		if refused != nil {
+			t.Fatalf("merged, but not decoded: %v", refused)
 		}
 		alone := new(hist.Histogram)
 		if err := alone.MergeBinary(input); err != nil {
@@ -136,6 +222,9 @@ func FuzzMergeBinary(f *testing.F) {
 			t.Fatal("encoding and decoding changed the histogram")
 		}
 		for _, q := range []float64{0, 0.5, 0.99, 1} {
+			if got := decoded.Quantile(q); got != alone.Quantile(q) {
+				t.Fatalf("quantile %v: got %v of what was decoded, %v of what was merged", q, got, alone.Quantile(q))
+			}
 			if got := alone.Quantile(q); got < alone.Min() || got > alone.Max() {
 				t.Fatalf("quantile %v: got %v outside of [%v, %v]", q, got, alone.Min(), alone.Max())
 			}

@@ -11,6 +11,8 @@ type Histogram struct {
 	totals totals
 	// Buckets outside of [bucketOf(least), bucketOf(greatest)] are zero.
 	blocks [blockCount]*[blockLen]int64
+	// packed is what was decoded, in place of blocks: see UnmarshalBinary.
+	packed pairs
 }
 
 // Record adds one duration.
@@ -21,12 +23,14 @@ func (h *Histogram) RecordN(d time.Duration, n int64) {
 	if n < 1 {
 		return
 	}
+	h.unpack()
 	d, clamped, mirrored := clip(d)
 	h.totals.merge(totalsOf(d, n, clamped, mirrored))
 	h.add(bucketOf(d), n)
 }
 
-// add counts n in bucket i and leaves the totals to the caller.
+// add counts n in bucket i and leaves the totals to the caller, who has called
+// unpack.
 func (h *Histogram) add(i int, n int64) {
 	b := h.blocks[i>>blockBits]
 	if b == nil {
@@ -39,6 +43,12 @@ func (h *Histogram) add(i int, n int64) {
 // Merge adds everything in o, which stays as it is. A nil o is empty.
 func (h *Histogram) Merge(o *Histogram) {
 	if o == nil || o.totals.count == 0 {
+		return
+	}
+	h.unpack()
+	if o.packed != nil {
+		h.addPairs(o.packed)
+		h.totals.merge(o.totals)
 		return
 	}
 	first, last := o.span()
@@ -69,7 +79,7 @@ func (h *Histogram) Reset() {
 			clear(b[:])
 		}
 	}
-	h.totals = totals{}
+	h.totals, h.packed = totals{}, nil
 }
 
 // span returns the first and the last block that can hold a count. The
@@ -119,6 +129,19 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	if rank >= h.totals.count {
 		return h.totals.greatest
 	}
+	bucket := 0
+	if h.packed != nil {
+		bucket = h.packed.find(rank)
+	} else {
+		bucket = h.find(rank)
+	}
+	_, upper := bucketBounds(bucket)
+	return min(max(upper, h.totals.least), h.totals.greatest)
+}
+
+// find returns the bucket of a record, counted from 1 in ascending order, which
+// must be one of those that the histogram has, in its blocks.
+func (h *Histogram) find(rank int64) int {
 	first, last := h.span()
 	for k := first; k <= last; k++ {
 		if h.blocks[k] == nil {
@@ -126,12 +149,11 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 		}
 		for i, n := range h.blocks[k] {
 			if rank -= n; rank <= 0 {
-				_, upper := bucketBounds(k<<blockBits + i)
-				return min(max(upper, h.totals.least), h.totals.greatest)
+				return k<<blockBits + i
 			}
 		}
 	}
-	return h.totals.greatest // not reached: the buckets add up to the count
+	return bucketOf(h.totals.greatest) // not reached: the buckets add up to the count
 }
 
 // rankOf returns which record, counted from 1 in ascending order, is the

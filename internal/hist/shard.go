@@ -111,6 +111,7 @@ func (s *side) await(records uint64) {
 
 // drain moves everything into h. Nobody else uses the side meanwhile.
 func (s *side) drain(h *Histogram) (size int64) {
+	h.unpack()
 	for touched := s.touched.Swap(0); touched != 0; touched &= touched - 1 {
 		k := bits.TrailingZeros32(touched)
 		b := s.blocks[k].Load()
