@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
@@ -214,15 +215,21 @@ func TestTotalsSurviveTheMaster(t *testing.T) {
 // entries returns copies of a worker's first reports as the stream had them.
 func entries(t *testing.T, rdb redis.UniversalClient, stream string, worker fakeWorker, n int) [][]any {
 	t.Helper()
-	body := []string{
-		`{"ops":[{"type":"PUBLISH","name":"x","count":10}]}`,
-		`{"ops":[{"type":"PUBLISH","name":"x","count":20}]}`,
-	}
 	var all [][]any
 	for i := range n {
-		all = append(all, []any{"run", worker.View().Run.ID, "member", worker.ID(), "number", i + 1, "oldest", 1, "body", body[i]})
+		all = append(all, []any{"run", worker.View().Run.ID, "member", worker.ID(), "number", i + 1, "oldest", 1, "body", body(t, 10*(i+1))})
 	}
 	return all
+}
+
+// body is a report of n operations as it travels.
+func body(t *testing.T, n int) []byte {
+	t.Helper()
+	b, err := cbor.Marshal(coord.Report{Operations: []opstats.Delta{{Type: "PUBLISH", Name: "x", Count: int64(n)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // A gap stops the merging of a member until the missing entry has come.
@@ -237,7 +244,7 @@ func TestGapIsNotMerged(t *testing.T) {
 		stranger := func(number, count int) {
 			err := rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: namespace + ":{swarm:s}:stats", Values: []any{
 				"run", worker.View().Run.ID, "member", "stranger", "number", number, "oldest", 1,
-				"body", `{"ops":[{"type":"PUBLISH","name":"x","count":` + string(rune('0'+count)) + `}]}`,
+				"body", body(t, count),
 			}}).Err()
 			if err != nil {
 				t.Fatal(err)

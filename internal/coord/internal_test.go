@@ -2,7 +2,9 @@ package coord
 
 import (
 	"testing"
+	"time"
 
+	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/internal/opstats"
 )
 
@@ -29,12 +31,40 @@ func FuzzDecodeSlots(f *testing.F) {
 func (s *SlotSet) bitmapForTest() *[Slots / 8]byte { return &s.bitmap }
 
 func FuzzDecodeEntry(f *testing.F) {
-	f.Add("1-0", "7", `{"ops":[{"type":"PUBLISH","name":"x","count":3}]}`)
-	f.Add("1-0", "x", `{`)
+	took := new(hist.Histogram)
+	took.RecordN(time.Millisecond, 3)
+	report := Report{
+		Operations: []opstats.Delta{{Type: "PUBLISH", Name: "x", Count: 3, Took: took, Errors: map[string]int64{"e": 1}}},
+		Routes:     []Route{{Route: "quiet", Sent: 1, Latency: took}},
+		Waits:      map[string]*hist.Histogram{"student": took}, CPU: 0.5,
+	}
+	body, err := report.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("1-0", "7", string(body))
+	f.Add("1-0", "x", "\xa1")
 	f.Fuzz(func(t *testing.T, id, number, body string) {
 		entry, err := decodeEntry(id, map[string]any{"run": "r", "member": "m", "number": number, "oldest": number, "body": body})
 		if err == nil && (entry.ID != id || entry.Run != "r" || entry.Member != "m") {
 			t.Fatalf("entry %+v", entry)
+		}
+		if err != nil {
+			return
+		}
+		// What was accepted can be added, kept and sent again.
+		var joined Report
+		joined.absorb(entry.Report)
+		body1, err := joined.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decodeReport(body1)
+		if err != nil {
+			t.Fatalf("own encoding: %v", err)
+		}
+		if body2, err := again.encode(); err != nil || len(body2) != len(body1) {
+			t.Fatalf("encoding and decoding changed the report from %x to %x: %v", body1, body2, err)
 		}
 	})
 }

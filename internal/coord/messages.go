@@ -1,7 +1,6 @@
 package coord
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 
 // Protocol is the version of everything in this package that travels. A member
 // refuses a run of another protocol.
-const Protocol = 2
+const Protocol = 3
 
 // Kind is what a member is.
 type Kind string
@@ -65,7 +64,9 @@ type Run struct {
 	Started time.Time
 }
 
-// Report is what happened at one member since its last report.
+// Report is what happened at one member since its last report. It travels as
+// CBOR, with the names that JSON would have, so that histograms are bytes: what
+// a leader does most is to decode and merge them.
 type Report struct {
 	// From and To are when that was, by the member's estimate of Redis's
 	// clock, in µs since 1970. The routes say themselves when.
@@ -134,7 +135,8 @@ func decodeEntry(id string, values map[string]any) (Entry, error) {
 	if _, err := fmt.Sscan(text("oldest"), &e.Oldest); err != nil {
 		return e, fmt.Errorf("coord: stream entry %s: oldest: %w", id, err)
 	}
-	if err := json.Unmarshal([]byte(text("body")), &e.Report); err != nil {
+	var err error
+	if e.Report, err = decodeReport([]byte(text("body"))); err != nil {
 		return e, fmt.Errorf("coord: stream entry %s: %w", id, err)
 	}
 	return e, nil

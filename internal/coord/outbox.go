@@ -1,8 +1,6 @@
 package coord
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"sync"
 )
@@ -50,18 +48,18 @@ func (o *outbox) add(run string, r Report) error {
 	}
 	n := len(o.kept)
 	if n >= maxKept { // next has not returned the newest: it is not in the first half
-		var joined Report
-		if err := json.Unmarshal(o.kept[n-1].body, &joined); err != nil {
-			return fmt.Errorf("decode own report: %w", err)
+		joined, err := decodeReport(o.kept[n-1].body)
+		if err != nil {
+			return err
 		}
 		joined.absorb(r)
 		r = joined
 		o.kept = o.kept[:n-1]
 		o.last--
 	}
-	body, err := json.Marshal(r)
+	body, err := r.encode()
 	if err != nil {
-		return fmt.Errorf("encode report: %w", err)
+		return err
 	}
 	o.last++
 	o.kept = append(o.kept, keptReport{number: o.last, body: body})

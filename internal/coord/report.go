@@ -1,9 +1,39 @@
 package coord
 
 import (
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/internal/opstats"
 )
+
+// reportDecoder takes every text that a report may hold: the names of operations
+// are a scenario's own, and encoding does not look at them.
+var reportDecoder = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode()
+	if err != nil {
+		panic(err) // these options are valid
+	}
+	return mode
+}()
+
+func (r *Report) encode() ([]byte, error) {
+	body, err := cbor.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode report: %w", err)
+	}
+	return body, nil
+}
+
+func decodeReport(body []byte) (Report, error) {
+	var r Report
+	if err := reportDecoder.Unmarshal(body, &r); err != nil {
+		return Report{}, fmt.Errorf("decode report: %w", err)
+	}
+	return r, nil
+}
 
 // absorb adds the next report of the same member to r.
 func (r *Report) absorb(next Report) {

@@ -18,7 +18,8 @@ const (
 )
 
 // Delta is what happened to one operation in a span of time. It travels as
-// JSON; fields that are zero are left out.
+// CBOR and is saved as JSON, with the same names; fields that are zero are left
+// out.
 type Delta struct {
 	// Type and Name are the operation: "PUBLISH" and "class/progress".
 	Type string `json:"type"`

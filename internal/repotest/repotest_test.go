@@ -117,6 +117,7 @@ func TestLibrariesStayInTheirRoom(t *testing.T) {
 		"github.com/jedib0t/go-pretty":   {"master/report"},
 		"github.com/failsafe-go":         {"accounts/provision", "scenarios/pubsub", "worker"},
 		"github.com/HdrHistogram":        {"internal/hist"},
+		"github.com/fxamacker/cbor":      {"internal/coord"},
 		"github.com/jackc/pgx":           {"accounts/provision", "internal/pgtest"},
 		"github.com/schollz/progressbar": {"cmd"},
 		"github.com/prometheus":          {"master/web"},
