@@ -20,6 +20,8 @@ import (
 const (
 	roundEvery   = 500 * time.Millisecond
 	roundTimeout = 2 * time.Second
+	// mergeFor is how long a round may merge before it saves.
+	mergeFor = roundTimeout / 4
 	// saveEvery is how often what was merged is saved, at most.
 	saveEvery = time.Second
 	// lostAfter is how long a worker may be silent before its slots are given

@@ -112,10 +112,12 @@ func (m *Master) round(ctx context.Context) error {
 	return m.step(ctx)
 }
 
-// mergeAndSave merges what has come in and saves it with its position.
+// mergeAndSave merges what has come in and saves it with its position. What has
+// piled up while nobody led is merged over several rounds: one that took longer
+// than a round may would save nothing, and what is not saved is sent again.
 func (m *Master) mergeAndSave(ctx context.Context) error {
 	const batch = 500
-	for {
+	for began := time.Now(); ; {
 		entries, err := m.leader.Read(ctx, m.totals.position, batch)
 		if entries == nil && err != nil {
 			return err
@@ -128,7 +130,7 @@ func (m *Master) mergeAndSave(ctx context.Context) error {
 				m.log.Debug("entry skipped", zap.String("member", entry.Member), zap.Int64("number", entry.Number))
 			}
 		}
-		if len(entries) < batch {
+		if len(entries) < batch || time.Since(began) > mergeFor {
 			break
 		}
 	}
