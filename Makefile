@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TIMED = sh .ci/timed
 
-.PHONY: build ui trial test lint bench fuzz chaos mutants locust compose-test setup clean
+.PHONY: build ui trial test lint bench fuzz chaos mutants locust compose-test scale setup clean
 
 # With the web page where Node can build it.
 build:
@@ -77,6 +77,12 @@ chaos: setup
 MUTANT = all
 mutants: setup
 	THRONG_CHAOS_MUTANTS=$(MUTANT) go test -count=1 -v -timeout 2h -run '^TestMutants' ./accounts/chaos
+
+# One master and one Redis with 10, 100 and 1,000 workers that report and run no
+# users, and what that costs. It takes a core; the machine should be quiet.
+SCALETIME = 5m
+scale: setup
+	THRONG_SCALE=$(SCALETIME) go test -count=1 -v -timeout 2h -run '^TestOneMasterCarriesAThousandWorkers$$' ./master/scale
 
 # A real Locust master drives so many users, by throng's workers.
 LOCUST_USERS = 5000
