@@ -71,9 +71,11 @@ func (m *Master) beginAnew(ctx context.Context, spec []byte) error {
 	for _, stats := range m.accounts {
 		m.totals.Before[stats.Role] = stats
 	}
-	if _, err := m.leader.Begin(ctx, m.run, m.plan); err != nil {
+	version, err := m.leader.Begin(ctx, m.run, m.plan)
+	if err != nil {
 		return err
 	}
+	m.plan.Version = version
 	m.log.Info("run begins", zap.String("run", m.run.ID), zap.Int64("epoch", m.leader.Epoch()))
 	return nil
 }
@@ -95,14 +97,9 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	if run.ID == "" || plan.Run != run.ID || run.Protocol != coord.Protocol || plan.Follow != m.cfg.Follow || plan.Follow && len(saved.Body) == 0 {
 		return false, nil
 	}
-	roll, assigned, err := m.who(ctx)
+	roll, assigned, alive, err := m.workedAt(ctx, run, plan.Follow)
 	if err != nil {
 		return false, err
-	}
-	// A worker that has only just come has no slots: it found the run, as we did.
-	alive := false
-	for _, member := range roll.Members {
-		alive = alive || (assigned[member.ID] != nil || plan.Follow && member.State.Testing) && member.State.Run == run.ID && member.Silent < lostAfter
 	}
 	if !alive {
 		m.log.Info("the run before was left unfinished and nobody works at it any more; beginning anew", zap.String("run", run.ID))
@@ -122,6 +119,41 @@ func (m *Master) resume(ctx context.Context, spec []byte) (bool, error) {
 	return true, nil
 }
 
+// workedAt says whether somebody still works at a run, with who is there. Redis may
+// have been away, so those who are silent have time to be heard of.
+func (m *Master) workedAt(ctx context.Context, run coord.Run, follow bool) (coord.Roll, map[string]*coord.SlotSet, bool, error) {
+	ticker := time.NewTicker(roundEvery)
+	defer ticker.Stop()
+	for asked := time.Now(); ; {
+		roll, assigned, err := m.who(ctx)
+		if err != nil {
+			return roll, assigned, false, err
+		}
+		silent := false
+		for _, member := range roll.Members {
+			// One that has only just come has no slots: it found the run, as we did.
+			if member.State.Run != run.ID || assigned[member.ID] == nil && !(follow && member.State.Testing) {
+				continue
+			}
+			if member.Silent < lostAfter {
+				return roll, assigned, true, nil
+			}
+			silent = true
+		}
+		if !silent || time.Since(asked) > lostAfter {
+			return roll, assigned, false, nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return roll, assigned, false, context.Cause(ctx)
+		}
+		if err := m.leader.Renew(ctx); err != nil {
+			return roll, assigned, false, err
+		}
+	}
+}
+
 // who returns who is there, and who has which slots.
 func (m *Master) who(ctx context.Context) (coord.Roll, map[string]*coord.SlotSet, error) {
 	roll, err := m.leader.Roll(ctx)
@@ -135,6 +167,10 @@ func (m *Master) who(ctx context.Context) (coord.Roll, map[string]*coord.SlotSet
 // takeUp goes on with a run where the last master was.
 func (m *Master) takeUp(run coord.Run, plan coord.Plan, roll coord.Roll, assigned map[string]*coord.SlotSet) {
 	m.run, m.plan, m.now, m.rolled, m.workers = run, plan, roll.Now, time.Now(), assigned
+	// The last master may have died before it saved what it had shared out.
+	m.totals.SlotVersion = max(m.totals.SlotVersion, roll.Slots)
+	// Redis may have been away: nobody is lost for having been silent then.
+	m.lenientUntil = time.Now().Add(lostAfter)
 	m.totals.Processes = append(m.totals.Processes, report.Process{Role: "master", PID: os.Getpid()})
 	from := m.totals.LastSeen
 	if from.IsZero() {

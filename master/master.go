@@ -137,6 +137,7 @@ type Master struct {
 	patient      bool      // it was said that leases are waited for
 	aloneSince   time.Time // since when no worker is there; zero while one is
 	assigned     time.Time // when slots were last shared out
+	misassigned  bool      // Redis has another assignment than this master
 	meter        *trust.Meter
 	saved        coord.Saved // what was saved last
 	savedAt      time.Time

@@ -21,6 +21,9 @@ func (m *Master) callRoll(ctx context.Context) error {
 	}
 	m.now, m.rolled, m.totals.found = roll.Now, time.Now(), roll.Saved
 	m.noteAbsence()
+	if err := m.putBack(ctx, roll); err != nil {
+		return err
+	}
 	lenient := time.Now().Before(m.lenientUntil)
 	var lost []coord.Present
 	m.members = m.members[:0]
@@ -46,6 +49,18 @@ func (m *Master) callRoll(ctx context.Context) error {
 		}
 	}
 	return m.assign(ctx)
+}
+
+// putBack sees to it that Redis has the plan and the assignment that this master
+// goes by: it may lose its last second when it goes down, and whoever does not hear
+// that a write was done goes by an older one.
+func (m *Master) putBack(ctx context.Context, roll coord.Roll) error {
+	m.misassigned = roll.Slots != m.totals.SlotVersion
+	if roll.Plan == m.plan.Version {
+		return nil
+	}
+	m.log.Warn("Redis has another plan than this master; publishing it again", zap.Int64("has", roll.Plan), zap.Int64("want", m.plan.Version))
+	return m.publish(ctx, m.plan)
 }
 
 // noteAbsence notes that Redis was away, or this process, since the last round.
@@ -200,7 +215,7 @@ func (m *Master) ready(kind coord.Kind) []coord.Present {
 const assignEvery = time.Second
 
 // assign shares the slots out among the workers that are ready, if they are
-// others than before.
+// others than before or Redis has lost how they were shared.
 func (m *Master) assign(ctx context.Context) error {
 	if !m.started() || m.cfg.Follow {
 		return nil
@@ -214,14 +229,14 @@ func (m *Master) assign(ctx context.Context) error {
 	for _, id := range ids {
 		same = same && m.workers[id] != nil
 	}
-	if same || time.Since(m.assigned) < assignEvery {
+	if same && !m.misassigned || time.Since(m.assigned) < assignEvery {
 		return nil
 	}
 	// Never a version that a worker may have seen, also when nobody had slots
 	// in between.
 	m.totals.SlotVersion++
 	shares := share(m.workers, ids, m.totals.SlotVersion)
-	if err := m.leader.Assign(ctx, shares); err != nil {
+	if err := m.leader.Assign(ctx, m.totals.SlotVersion, shares); err != nil {
 		return err
 	}
 	first := len(m.totals.Workers) == 0
@@ -233,7 +248,7 @@ func (m *Master) assign(ctx context.Context) error {
 			}
 		}
 	}
-	m.workers, m.assigned = shares, time.Now()
+	m.workers, m.assigned, m.misassigned = shares, time.Now(), false
 	m.log.Info("slots shared out", zap.Int("workers", len(ids)))
 	return nil
 }

@@ -173,7 +173,7 @@ func (b *bench) assign(version int64, owner func(slot int) *process) {
 			sets[p.id].Add(slot)
 		}
 	}
-	b.must("assign", b.leader.Assign(b.Context(), sets))
+	b.must("assign", b.leader.Assign(b.Context(), version, sets))
 	synctest.Wait()
 }
 

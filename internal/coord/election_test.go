@@ -189,7 +189,7 @@ func (b *bench) deposed(leader *coord.Leader, member string) {
 		"begin":   func() error { _, err := leader.Begin(b.Context(), coord.Run{ID: "late"}, coord.Plan{}); return err },
 		"publish": func() error { _, err := leader.Publish(b.Context(), coord.Plan{Run: "late"}); return err },
 		"assign": func() error {
-			return leader.Assign(b.Context(), map[string]*coord.SlotSet{"late": {Version: 99}})
+			return leader.Assign(b.Context(), 99, map[string]*coord.SlotSet{"late": {Version: 99}})
 		},
 		"save": func() error {
 			return leader.Save(b.Context(), coord.Saved{Run: "late", Body: []byte("{}"), Mark: "late"})

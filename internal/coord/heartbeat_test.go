@@ -335,10 +335,10 @@ func TestChanged(t *testing.T) {
 		expect("a plan", true)
 		set := &coord.SlotSet{Version: 1}
 		set.Add(7)
-		b.must("assign", leader.Assign(b.Context(), map[string]*coord.SlotSet{m.ID(): set}))
+		b.must("assign", leader.Assign(b.Context(), 1, map[string]*coord.SlotSet{m.ID(): set}))
 		expect("slots", true)
 		expect("nothing again", false)
-		b.must("assign", leader.Assign(b.Context(), nil))
+		b.must("assign", leader.Assign(b.Context(), 2, nil))
 		expect("no slots", true)
 		b.must("resign", leader.Resign(b.Context()))
 		expect("no leader", true)

@@ -13,7 +13,8 @@ func newKeys(namespace, swarm string) keys {
 	return keys{keyspace.New(namespace, "swarm", swarm)}
 }
 
-// leader is a hash: id, epoch, until (ms). It stays for ever: the epoch must
+// leader is a hash: id, epoch, until (ms), slots (the version of the newest
+// assignment). It stays for ever: the epoch must
 // never go back.
 func (k keys) leader() string { return k.space.Key("leader") }
 

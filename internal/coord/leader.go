@@ -172,9 +172,10 @@ func (l *Leader) encodePlan(plan Plan) ([]byte, error) {
 	return body, nil
 }
 
-// Assign replaces the assignment of slots to workers.
-func (l *Leader) Assign(ctx context.Context, slots map[string]*SlotSet) error {
-	args := []any{l.id, l.keys.nudge()}
+// Assign replaces the assignment of slots to workers by that of a version, which
+// is that of each of its sets.
+func (l *Leader) Assign(ctx context.Context, version int64, slots map[string]*SlotSet) error {
+	args := []any{l.id, l.keys.nudge(), version}
 	for id, set := range slots {
 		args = append(args, id, set.encode())
 	}
@@ -225,19 +226,24 @@ type Roll struct {
 	Now time.Time
 	// Saved is the mark of what Redis has of the merged state; see Saved.
 	Saved string
+	// Plan and Slots are the versions of the plan and of the assignment that Redis
+	// has: a Redis that has lost its last writes shows older ones.
+	Plan, Slots int64
 }
 
 // Roll calls the roll.
 func (l *Leader) Roll(ctx context.Context) (Roll, error) {
-	reply, err := rollScript.Run(ctx, l.cfg.Redis, []string{l.keys.members(), l.keys.states(), l.keys.saved()}).Slice()
+	reply, err := rollScript.Run(ctx, l.cfg.Redis, []string{l.keys.members(), l.keys.states(), l.keys.saved(), l.keys.plan(), l.keys.leader()}).Slice()
 	if err != nil {
 		return Roll{}, fmt.Errorf("call the roll: %w", err)
 	}
-	if len(reply) != 4 {
+	if len(reply) != 6 {
 		return Roll{}, fmt.Errorf("%w: roll of %d fields", errReply, len(reply))
 	}
-	now, err := parseInt(reply[0])
-	if err != nil {
+	now, err1 := parseInt(reply[0])
+	plan, err2 := parseInt(reply[4])
+	slots, err3 := parseInt(reply[5])
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return Roll{}, err
 	}
 	scores, _ := reply[1].([]any)
@@ -263,7 +269,7 @@ func (l *Leader) Roll(ctx context.Context) (Roll, error) {
 		members = append(members, p)
 	}
 	mark, _ := reply[3].(string)
-	return Roll{Members: members, Now: time.UnixMilli(now), Saved: mark}, nil
+	return Roll{Members: members, Now: time.UnixMilli(now), Saved: mark, Plan: plan, Slots: slots}, nil
 }
 
 // Remove takes members off the roll that have been silent for long. One that

@@ -88,7 +88,7 @@ func TestMemberLearnsOfRunPlanAndSlots(t *testing.T) {
 		for slot := range coord.Slots {
 			set.Add(slot)
 		}
-		if err := leader.Assign(t.Context(), map[string]*coord.SlotSet{member.ID(): set}); err != nil {
+		if err := leader.Assign(t.Context(), 1, map[string]*coord.SlotSet{member.ID(): set}); err != nil {
 			t.Fatal(err)
 		}
 		version, err := leader.Publish(t.Context(), coord.Plan{Run: "run-1", Phase: coord.PhaseRunning, Points: coord.Ramp(roll.Now, 10, 100)})
@@ -100,7 +100,7 @@ func TestMemberLearnsOfRunPlanAndSlots(t *testing.T) {
 			return v.Plan.Version == version && v.Plan.Phase == coord.PhaseRunning && v.Slots.Len() == coord.Slots
 		})
 		// A worker that is not in the next assignment has no slots.
-		if err := leader.Assign(t.Context(), map[string]*coord.SlotSet{"other": set}); err != nil {
+		if err := leader.Assign(t.Context(), 2, map[string]*coord.SlotSet{"other": set}); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "the loss of its slots", member, func() bool { return member.View().Slots.Len() == 0 })
@@ -189,7 +189,7 @@ func TestSecondLeader(t *testing.T) {
 			"renew":  func() error { return first.Renew(t.Context()) },
 			"begin":  func() error { _, err := first.Begin(t.Context(), coord.Run{ID: "x"}, coord.Plan{}); return err },
 			"plan":   func() error { _, err := first.Publish(t.Context(), coord.Plan{}); return err },
-			"assign": func() error { return first.Assign(t.Context(), nil) },
+			"assign": func() error { return first.Assign(t.Context(), 3, nil) },
 			"save":   func() error { return first.Save(t.Context(), coord.Saved{Run: "run-1"}) },
 		} {
 			if err := write(); !errors.Is(err, coord.ErrDeposed) {

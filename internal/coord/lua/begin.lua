@@ -4,6 +4,7 @@
 -- returns the plan's version, or -1 when deposed
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return -1 end
 local t = redis.call('TIME')
+redis.call('HDEL', KEYS[1], 'slots')
 redis.call('DEL', KEYS[2], KEYS[4], KEYS[5], KEYS[6])
 redis.call('HSET', KEYS[2], 'id', ARGV[2], 'protocol', ARGV[3], 'spec', ARGV[4],
   'started', string.format('%.0f', t[1] * 1000000 + t[2]))
