@@ -170,6 +170,7 @@ type bridgedSwarm struct {
 	common  []string // --redis, --swarm
 	locust  *locust
 	workers []*process
+	probe   *process
 }
 
 // startBridged creates accounts for so many users and starts a Locust master, so
@@ -197,7 +198,7 @@ func startBridged(t *testing.T, spec func(*testing.T, string, ...string) string,
 	for range workers {
 		s.addWorker()
 	}
-	start(t, append([]string{"probe"}, s.common...)...)
+	s.probe = start(t, append([]string{"probe"}, s.common...)...)
 	s.joined(workers)
 	return s
 }
@@ -254,6 +255,15 @@ func (s *bridgedSwarm) leased() map[string]int {
 // nothingLeased waits until every account is back.
 func (s *bridgedSwarm) nothingLeased() {
 	s.t.Helper()
+	until(s.t, "the run to be over everywhere", 40*time.Second, func() bool {
+		for _, p := range append([]*process{s.probe}, s.workers...) {
+			out := p.out.String()
+			if strings.Count(out, "\ttaking part\t") != strings.Count(out, "the run is over here") && !p.ended() {
+				return false
+			}
+		}
+		return true
+	})
 	until(s.t, "all accounts to be back", 40*time.Second, func() bool {
 		for _, n := range s.leased() {
 			if n > 0 {
@@ -262,6 +272,16 @@ func (s *bridgedSwarm) nothingLeased() {
 		}
 		return true
 	})
+}
+
+// ended says that a process has ended, perhaps without a word.
+func (p *process) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 var byType = regexp.MustCompile(`operations of the run\s.*"by_type": (\{[^}]*\})`)

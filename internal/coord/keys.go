@@ -54,8 +54,8 @@ func (k keys) nudge() string { return k.space.Key("nudge") }
 func (k keys) bridged() string { return k.space.Key("bridged") }
 func (k keys) ranks() string   { return k.space.Key("ranks") }
 
-// relayed is a position in stats: up to there the probe's reports have been handed
-// to a Locust master. It goes 10 s after whoever does that.
+// relayed is a position in stats: up to there the probe's reports have been taken
+// for a Locust master. It goes 20 s after whoever does that.
 func (k keys) relayed() string { return k.space.Key("relayed") }
 
 // numbersHigh is a number: user numbers below it are free or held.

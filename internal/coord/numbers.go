@@ -314,32 +314,29 @@ func (r Ranks) say(ctx context.Context, id, touch string) (Rank, error) {
 	return Rank{Number: int(reply[0]), Lowest: reply[1] == 1, Others: int(reply[2]), Led: reply[3] > 0}, nil
 }
 
-// tailTTL is for how long the leader keeps what a tail has not read.
-const tailTTL = 10 * time.Second
+// tailTTL is for how long the leader keeps what a tail has not taken.
+const tailTTL = 20 * time.Second
 
-// Tail reads the statistics beside the leader, one process at a time.
+// Tail takes the statistics to hand them on, beside the leader, which merges them.
 type Tail struct {
 	Redis     redis.UniversalClient
 	Namespace string // empty means keyspace.Namespace
 	Swarm     string
-	// Position is the last entry that was read; "" goes on where the reader
-	// before was, if that is not long ago.
-	Position string
 }
 
-// Read returns up to limit entries and moves the position on. What was read
-// before counts as handed on. Entries that cannot be read are left out.
-func (t *Tail) Read(ctx context.Context, limit int64) ([]Entry, error) {
+// Take returns up to limit entries, each to one caller only, and whether there
+// may be more. Entries that cannot be read are left out.
+func (t Tail) Take(ctx context.Context, limit int) ([]Entry, bool, error) {
 	k := newKeys(t.Namespace, t.Swarm)
-	reply, err := tailScript.Run(ctx, t.Redis, []string{k.stats(), k.relayed()}, t.Position, tailTTL.Milliseconds(), limit).Slice()
+	reply, err := tailScript.Run(ctx, t.Redis, []string{k.stats(), k.relayed()}, tailTTL.Milliseconds(), limit).Slice()
 	if err != nil {
-		return nil, fmt.Errorf("read statistics: %w", err)
+		return nil, false, fmt.Errorf("read statistics: %w", err)
 	}
 	var entries []Entry
 	for _, item := range reply {
 		pair, _ := item.([]any)
 		if len(pair) != 2 {
-			return nil, fmt.Errorf("%w: an entry of %d fields", errReply, len(pair))
+			return nil, false, fmt.Errorf("%w: an entry of %d fields", errReply, len(pair))
 		}
 		id, _ := pair[0].(string)
 		fields, _ := pair[1].([]any)
@@ -348,10 +345,9 @@ func (t *Tail) Read(ctx context.Context, limit int64) ([]Entry, error) {
 			name, _ := fields[i].(string)
 			values[name] = fields[i+1]
 		}
-		t.Position = id
 		if entry, err := decodeEntry(id, values); err == nil {
 			entries = append(entries, entry)
 		}
 	}
-	return entries, nil
+	return entries, len(reply) == limit, nil
 }

@@ -139,3 +139,43 @@ func TestRanks(t *testing.T) {
 		say("c", true, 0, true, 0)
 	})
 }
+
+// Who reads beside the leader gets each entry once, also those that the leader
+// has saved and would trim.
+func TestTailBesideTheLeader(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb redis.UniversalClient, namespace string) {
+		leader := lead(t, rdb, namespace)
+		member := join(t, rdb, namespace, ready)
+		until(t, "the run", member, func() bool { return member.View().Run.ID == "run-1" })
+		tail := coord.Tail{Redis: rdb, Namespace: namespace, Swarm: swarm}
+		take := func() (n int) {
+			entries, _, err := tail.Take(t.Context(), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(entries)
+		}
+		if n := take(); n != 0 {
+			t.Fatalf("%d entries before there are any", n)
+		}
+		for range 3 {
+			member.Send("run-1", coord.Report{})
+		}
+		var entries []coord.Entry
+		until(t, "three entries", member, func() (enough bool) {
+			var err error
+			if entries, err = leader.Read(t.Context(), "", 10); err != nil {
+				t.Fatal(err)
+			}
+			return len(entries) == 3
+		})
+		last := entries[2]
+		if err := leader.Save(t.Context(), coord.Saved{Run: "run-1", Body: []byte{}, Position: last.ID, Numbers: map[string]int64{last.Member: last.Number}}); err != nil {
+			t.Fatal(err)
+		}
+		if n := take() + take(); n != 3 {
+			t.Errorf("%d entries, want each of 3 once", n)
+		}
+	})
+}

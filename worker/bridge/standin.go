@@ -69,15 +69,16 @@ type StandIn struct {
 	// orphaned is since when a master\'s unfinished run waits for that; zero if
 	// none does.
 	orphaned time.Time
-	tail     *coord.Tail
-	read     map[string]int64 // by member: the last report that was handed on
-	said     bool             // that there is nothing to stand in with
+	tail     coord.Tail
+	read     handedOn
+	said     bool // that there is nothing to stand in with
 }
 
 // NewStandIn returns a stand-in that does nothing yet.
 func NewStandIn(cfg Config) (*StandIn, error) {
 	s := &StandIn{
 		cfg: cfg, id: uuid.NewString(), log: cfg.Log.Named("stand-in"),
+		tail:  coord.Tail{Redis: cfg.Redis, Namespace: cfg.Namespace, Swarm: cfg.Swarm},
 		ranks: coord.Ranks{Redis: cfg.Redis, Namespace: cfg.Namespace, Swarm: cfg.Swarm},
 	}
 	if cfg.Spec != nil {
@@ -170,7 +171,7 @@ func (s *StandIn) round(ctx context.Context, orders Orders) error {
 		return err
 	}
 	if !rank.Lowest {
-		s.tail, s.idle = nil, false
+		s.idle = false
 		s.unkeep()
 		if s.leader != nil {
 			return s.resign(roundCtx)
@@ -180,12 +181,12 @@ func (s *StandIn) round(ctx context.Context, orders Orders) error {
 	if s.leader == nil {
 		if rank.Led {
 			s.idle = false
-			return s.relay(roundCtx)
+			s.unkeep()
+			return s.relay(roundCtx, "")
 		}
-		s.tail = nil
 		s.keep(ctx)
 		if s.idle && !on(orders) {
-			return nil
+			return s.relay(roundCtx, "") // what a master has left when it ended
 		}
 		if err := s.campaign(ctx, orders); s.leader == nil {
 			return err
@@ -269,18 +270,22 @@ func (s *StandIn) lead(ctx context.Context, orders Orders) error {
 	if err != nil {
 		return err
 	}
-	if s.begun() {
-		if err := s.collect(ctx); err != nil {
+	if s.begun() && !(on(orders) && !s.same(orders)) { // otherwise another run begins
+		if err := errors.Join(s.relay(ctx, s.run.ID), s.collect(ctx)); err != nil {
 			return err
 		}
 	}
 	return s.step(ctx, orders, roll.Members, roll.Now)
 }
 
+// same says that the run that goes on is of the test that is ordered.
+func (s *StandIn) same(orders Orders) bool {
+	return s.plan.Phase == coord.PhaseRunning && orders.Stops == s.stops && (orders.Test == "" || orders.Test == s.run.ID)
+}
+
 // step moves the run on: a test that was started is a run, and the probe waits
 // for what is open when it is stopped.
 func (s *StandIn) step(ctx context.Context, orders Orders, members []coord.Present, now time.Time) error {
-	same := s.plan.Phase == coord.PhaseRunning && orders.Stops == s.stops && (orders.Test == "" || orders.Test == s.run.ID)
 	all := func(kind coord.Kind, is func(coord.State) bool) bool {
 		for _, m := range members {
 			if m.Silent < coord.LeaderTTL && m.State.Run == s.run.ID && m.State.Refusal == "" && (kind == "" || m.State.Kind == kind) && !is(m.State) {
@@ -290,7 +295,7 @@ func (s *StandIn) step(ctx context.Context, orders Orders, members []coord.Prese
 		return true
 	}
 	switch in := time.Since(s.since); {
-	case on(orders) && !(s.begun() && same):
+	case on(orders) && !(s.begun() && s.same(orders)):
 		return s.begin(ctx, orders, now)
 	case !s.begun() || orders.Joined && orders.On:
 		return nil
@@ -337,39 +342,41 @@ func (s *StandIn) enter(ctx context.Context, phase coord.Phase) error {
 	return nil
 }
 
-// relay hands on what the probe reports to a master that leads the swarm.
-func (s *StandIn) relay(ctx context.Context) error {
+// relay hands on what the probe has reported in the run, whoever leads. Of a run
+// before it nothing is: its page is not there any more.
+func (s *StandIn) relay(ctx context.Context, run string) error {
 	const batch = 200
-	s.unkeep()
-	if s.tail == nil {
-		s.tail = &coord.Tail{Redis: s.cfg.Redis, Namespace: s.cfg.Namespace, Swarm: s.cfg.Swarm}
-		s.read = make(map[string]int64)
-	}
-	for {
-		entries, err := s.tail.Read(ctx, batch)
+	for more := true; more; {
+		var entries []coord.Entry
+		var err error
+		entries, more, err = s.tail.Take(ctx, batch)
 		if err != nil {
 			return err
 		}
 		for _, entry := range entries {
-			if key := entry.Run + entry.Member; entry.Number > s.read[key] {
-				s.read[key] = entry.Number
-				s.handOn(&entry.Report)
+			if entry.Run != s.read.run {
+				s.read = handedOn{entry.Run, make(map[string]int64)}
+			}
+			if entry.Number <= s.read.numbers[entry.Member] {
+				continue // it was sent again
+			}
+			s.read.numbers[entry.Member] = entry.Number
+			if results := ProbeResults(&entry.Report); len(results) > 0 && (run == "" || entry.Run == run) {
+				s.cfg.Probe.Report(results)
 			}
 		}
-		if len(entries) < batch {
-			return nil
-		}
 	}
+	return nil
 }
 
-func (s *StandIn) handOn(r *coord.Report) {
-	if results := ProbeResults(r); len(results) > 0 {
-		s.cfg.Probe.Report(results)
-	}
+// handedOn is which reports of a run were handed on: the last of each member.
+type handedOn struct {
+	run     string
+	numbers map[string]int64
 }
 
-// collect hands on what the probe has reported, and lets members forget their
-// reports. What workers report they have given to Locust themselves.
+// collect lets members forget their reports, of which relay has handed on the
+// probe's. Workers have given theirs to Locust themselves.
 func (s *StandIn) collect(ctx context.Context) error {
 	const batch = 200
 	before := s.saved.Position
@@ -387,7 +394,6 @@ func (s *StandIn) collect(ctx context.Context) error {
 				continue // of another run, or here already, or the next comes again
 			}
 			s.saved.Numbers[entry.Member] = entry.Number
-			s.handOn(&entry.Report)
 		}
 		if len(entries) < batch {
 			break

@@ -262,7 +262,8 @@ func (b *Bridge) onSpawn(count int, _ float64) {
 	defer b.sending.Unlock()
 	b.change(func(o *bridge.Orders) {
 		if !o.On {
-			o.Test, b.tick = "", tick{} // of the test before; the next tick is of this one
+			// Of the test before; the next tick is of this one.
+			o.Test, b.tick, b.pending = "", tick{}, nil
 		}
 		o.On, o.Users = true, count
 		o.Classes = b.tick.classes(o.Users)
