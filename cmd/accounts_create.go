@@ -108,7 +108,7 @@ func mainRole(spec *scenarios.Spec) string {
 	for _, class := range spec.Behaviour.Classes() {
 		weights += class.Weight
 	}
-	peak := scenarios.PeakByRole(spec.Behaviour, max(users, weights))
+	peak := scenarios.PeakByRole(spec.Acting(), max(users, weights))
 	roles := rolesOf(spec)
 	most := roles[0]
 	for _, role := range roles {

@@ -22,6 +22,7 @@ func (s *Spec) Check() []Problem {
 		"%s must be 1 to 64 letters, digits, dots, dashes and underscores", quote(s.Accounts.Pool))
 	c.accounts(s.Accounts)
 	c.load(s.Load, s.Safety)
+	c.classes(s.Load.Classes, s.Behaviour)
 	c.probe(s.Probe)
 	c.thresholds(s.Thresholds, s.Probe)
 	c.require(s.Safety.MaxUsers >= 1, "safety.max_users", "%d is not above 0", s.Safety.MaxUsers)

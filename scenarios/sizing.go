@@ -16,7 +16,7 @@ func (s *Spec) UsesProbe() bool { return len(s.Probe.Routes) > 0 }
 // NeededAccounts returns, by role, how many accounts are leased at once when
 // all users run: with fewer, users wait.
 func (s *Spec) NeededAccounts() map[string]int {
-	need := PeakByRole(s.Behaviour, s.Load.Users)
+	need := PeakByRole(s.Acting(), s.Load.Users)
 	if s.UsesProbe() {
 		need[RoleProbe] += probeAccounts * len(s.Probe.Routes)
 	}
@@ -29,7 +29,7 @@ func (s *Spec) NeededAccounts() map[string]int {
 // users is without an account, so the sum may be above the size by a few.
 func (s *Spec) WantedAccounts() map[string]int {
 	want := make(map[string]int)
-	for role, n := range PeakByRole(s.Behaviour, s.Load.Users) {
+	for role, n := range PeakByRole(s.Acting(), s.Load.Users) {
 		if size := int(s.Accounts.Size); size > 0 {
 			want[role] = (n*size + s.Load.Users - 1) / s.Load.Users
 			continue

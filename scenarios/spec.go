@@ -104,6 +104,8 @@ type LoadSpec struct {
 	// Stages are what the load does in turn, in place of a single ramp to
 	// Users, which is their peak then.
 	Stages []Stage `yaml:"stages,omitempty"`
+	// Classes picks the user classes that run; all when empty.
+	Classes []string `yaml:"classes,omitempty"`
 	// RunTime ends the run; 0 is never, or with the last of the stages.
 	RunTime Duration `yaml:"run_time"`
 	// StopTimeout is how long a stopping user may take to finish; 0 is not

@@ -174,7 +174,7 @@ func (c *conductor) prefetch(w wanted) {
 	clear(c.ahead)
 	for i := c.prefix; i < w.soon && most > 0; i++ {
 		if number := c.numbers.Number(i); c.users[number] == nil {
-			c.ahead[c.classes[c.Spec.Behaviour.ClassOf(number)].Role]++
+			c.ahead[c.classes[c.acting.ClassOf(number)].Role]++
 			most--
 		}
 	}

@@ -148,7 +148,7 @@ func newOrdered(w *run, pilot Pilot) *ordered {
 		run: w, pilot: pilot, stops: pilot.Orders().Stops,
 		numbers: coord.NewNumbers(coord.NumbersConfig{
 			Redis: w.Redis, Namespace: w.Namespace, Swarm: w.Swarm, Run: w.Run, ID: w.Member.ID(),
-			Classes: len(w.classes), ClassOf: w.Spec.Behaviour.ClassOf, Max: w.Spec.Safety.MaxUsers,
+			Classes: len(w.classes), ClassOf: w.acting.ClassOf, Max: w.Spec.Safety.MaxUsers,
 		}),
 		leaving:  make(map[int]bool),
 		requests: make(chan request, 1), replies: make(chan reply, 1), differed: time.Now(),
@@ -240,7 +240,7 @@ func (o *ordered) own(list []int) {
 	names := make(map[string]int, len(o.classes))
 	for _, number := range list {
 		next.set[number] = true
-		next.byClass[o.Spec.Behaviour.ClassOf(number)]++
+		next.byClass[o.acting.ClassOf(number)]++
 	}
 	for class, n := range next.byClass {
 		names[o.classes[class].Name] = n
@@ -253,7 +253,7 @@ func (o *ordered) own(list []int) {
 // returns how many more are needed. It returns false if it is not known yet what
 // is wanted.
 func (o *ordered) adjust(users int, orders bridge.Orders) (coord.Take, bool) {
-	classOf := o.Spec.Behaviour.ClassOf
+	classOf := o.acting.ClassOf
 	var of []int // of each class; nil for any
 	switch {
 	case users == 0:

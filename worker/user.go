@@ -99,7 +99,7 @@ func (w *run) mayBegin(number int) bool {
 // the user is over: if its number is wanted later on it starts at the spawn rate,
 // so that the end of an outage is no storm.
 func (w *run) live(hard, soft, more context.Context, number int) {
-	class := &w.classes[w.Spec.Behaviour.ClassOf(number)]
+	class := &w.classes[w.acting.ClassOf(number)]
 	// The same number draws the same numbers in every run.
 	random := rand.New(rand.NewPCG(uint64(number), 0x7468726f6e67))
 	pause := minPause

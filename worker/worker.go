@@ -29,6 +29,7 @@ func Run(ctx context.Context, cfg rig.Config) error {
 // run is one run at one worker.
 type run struct {
 	*rig.Rig
+	acting   scenarios.Behaviour
 	classes  []scenarios.Class
 	recorder *opstats.Recorder
 	waits    map[string]*hist.Recorder // by role; fixed before users start
@@ -47,8 +48,9 @@ type run struct {
 }
 
 func play(ctx context.Context, r *rig.Rig, pilot Pilot) error {
+	acting := r.Spec.Acting()
 	w := &run{
-		Rig: r, classes: r.Spec.Behaviour.Classes(), recorder: opstats.NewRecorder(), waits: make(map[string]*hist.Recorder),
+		Rig: r, acting: acting, classes: acting.Classes(), recorder: opstats.NewRecorder(), waits: make(map[string]*hist.Recorder),
 		pilot: pilot, done: make(map[string]int64), reported: time.Now(),
 	}
 	if refusal := w.misled(); refusal != "" {

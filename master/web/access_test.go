@@ -137,10 +137,10 @@ func TestStartsThatCannotBe(t *testing.T) {
 		form url.Values
 		want string
 	}{
-		"too many users":  {load("20000", "1"), "safety.max_users"},
-		"another target":  {with(load("1", "1"), "host", "http+poll://127.0.0.2:1"), "fixed"},
-		"wrong parameter": {with(load("1", "1"), "questions", "many"), "params.questions"},
-		"half of a class": {with(load("1", "1"), "user_classes", "Student"), "belong together"},
+		"too many users":       {load("20000", "1"), "safety.max_users"},
+		"another target":       {with(load("1", "1"), "host", "http+poll://127.0.0.2:1"), "fixed"},
+		"wrong parameter":      {with(load("1", "1"), "questions", "many"), "params.questions"},
+		"a class there is not": {with(load("1", "1"), "user_classes", "Nobody"), "has none of these"},
 	} {
 		status, answer := a.swarm(t, c.form)
 		message, _ := answer["message"].(string)

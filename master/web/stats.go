@@ -94,9 +94,10 @@ func ratios(spec *scenarios.Spec, users int) map[string]map[string]classRatio {
 
 // classCounts says how many of the users 0..n-1 are of each class.
 func classCounts(spec *scenarios.Spec, n int) map[string]int {
-	classes, counts := spec.Behaviour.Classes(), make(map[string]int)
+	acting, counts := spec.Acting(), make(map[string]int)
+	classes := acting.Classes()
 	for number := range n {
-		counts[classes[spec.Behaviour.ClassOf(number)].Name]++
+		counts[classes[acting.ClassOf(number)].Name]++
 	}
 	return counts
 }
@@ -104,6 +105,14 @@ func classCounts(spec *scenarios.Spec, n int) map[string]int {
 func (s *Server) tasks(w http.ResponseWriter, _ *http.Request) {
 	spec, _ := s.settings()
 	writeJSON(w, http.StatusOK, encode(ratios(spec, s.newest().UserCount)))
+}
+
+// actingNames are the user classes that run, sorted.
+func actingNames(spec *scenarios.Spec) []string {
+	if len(spec.Load.Classes) > 0 {
+		return slices.Sorted(slices.Values(spec.Load.Classes))
+	}
+	return classNames(spec)
 }
 
 // classNames are the user classes, sorted.

@@ -222,17 +222,15 @@ func parseRunTime(text string) (time.Duration, error) {
 	return scenarios.ParseDuration(text)
 }
 
-// pickClasses returns the classes that were picked and exist. A scenario's
-// classes belong together, since a user's class follows from its number: a
-// selection that leaves some out is refused rather than not obeyed.
+// pickClasses returns the classes that were picked and exist; all when none was.
 func pickClasses(picked []string, spec *scenarios.Spec) ([]string, error) {
 	all := classNames(spec)
 	if len(picked) == 0 {
 		return all, nil
 	}
 	known := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !slices.Contains(picked, name) })
-	if len(known) < len(all) {
-		return nil, refuse("The user classes of scenario %s belong together (%s): pick all of them", spec.Scenario, strings.Join(all, ", "))
+	if len(known) == 0 {
+		return nil, refuse("Scenario %s has none of these user classes: pick of %s", spec.Scenario, strings.Join(all, ", "))
 	}
 	return known, nil
 }
@@ -274,6 +272,9 @@ func (s *Server) edit(ctx context.Context, f *form, spec *scenarios.Spec) error 
 			return refuse("%s: parameters stay as they are while the swarm runs; stop it first", param.Name)
 		}
 	}
+	if s.cfg.ClassPicker && !slices.Equal(f.classes, actingNames(spec)) {
+		return refuse("The user classes stay as they are while the swarm runs (%s); stop it first", strings.Join(actingNames(spec), ", "))
+	}
 	if err := s.cfg.Swarm.Edit(ctx, Load{Users: f.users, SpawnRate: f.rate, RunTime: f.runTime}); err != nil {
 		return err
 	}
@@ -299,6 +300,12 @@ func (s *Server) begin(ctx context.Context, f *form, spec *scenarios.Spec) (*sce
 		next.Target = f.host
 	}
 	setLoad(next, f, s.cfg.Spec)
+	if s.cfg.ClassPicker {
+		next.Load.Classes = f.classes
+		if len(f.classes) == len(classNames(next)) {
+			next.Load.Classes = nil // all, whatever there will be
+		}
+	}
 	none := !f.stages && f.users == 0
 	if none {
 		next.Load.Users = 1 // a run of no users is one that is told so before it has any
