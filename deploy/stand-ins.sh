@@ -16,10 +16,19 @@ golang=$(sed -n 's/^FROM \(golang:[^ ]*\) .*/\1/p' "$root/Dockerfile")
 redis=$(sed -n 's/^ *image: \(redis:.*\)/\1/p' "$root/docker-compose.yml")
 locust=$(sed -n 's/^ *image: \(locustio\/.*\)/\1/p' "$root/docker-compose.yml")
 
+# What a build image holds depends on what is to be built.
+of() { cksum <"$1" | cut -d ' ' -f 1; }
+node_role=node-$(of "$root/master/web/ui/package-lock.json")
+golang_role=golang-$(of "$root/go.sum")
+redis_role=redis locust_role=locust
+
 # have NAME: the image is there, or can be pulled.
 have() {
 	docker image inspect "$1" >/dev/null 2>&1 || timeout 120 docker pull -q "$1" >/dev/null 2>&1
 }
+
+# id NAME: the image's, or nothing.
+id() { docker image inspect -f '{{.Id}}' "$1" 2>/dev/null || true; }
 
 # stand_in ROLE NAME CHANGES... reads a file system and names it as an image.
 stand_in() {
@@ -53,10 +62,10 @@ make_all() {
 	fi
 	if ! have "$locust" && ! kept locust "$locust"; then
 		debian
-		chroot "$tree" id locust >/dev/null 2>&1 || chroot "$tree" useradd -m locust
+		chroot "$tree" id -u locust >/dev/null 2>&1 || chroot "$tree" useradd -m locust
 		files . | stand_in locust "$locust" -c 'WORKDIR /home/locust' -c 'USER locust' -c 'ENTRYPOINT ["locust"]'
 	fi
-	if ! have "$node" && ! kept node "$node"; then
+	if ! have "$node" && ! kept "$node_role" "$node"; then
 		debian
 		binary=$(readlink -f "$(command -v node)")
 		npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
@@ -68,16 +77,16 @@ make_all() {
 		ln -sf "$binary" "$folder/bin/node"
 		ln -sf "$npm/bin/npm-cli.js" "$folder/bin/npm"
 		# Not in the cache's usual place, which the Dockerfile mounts something else on.
-		files . -C / "${binary#/}" "${npm#/}" "${folder#/}/npm" "${folder#/}/bin" | stand_in node "$node" \
+		files . -C / "${binary#/}" "${npm#/}" "${folder#/}/npm" "${folder#/}/bin" | stand_in "$node_role" "$node" \
 			-c "ENV PATH=$folder/bin:/usr/sbin:/usr/bin:/sbin:/bin npm_config_cache=$folder/npm npm_config_offline=true npm_config_registry=$(npm config get registry)"
 	fi
-	if ! have "$golang" && ! kept golang "$golang"; then
+	if ! have "$golang" && ! kept "$golang_role" "$golang"; then
 		debian
 		goroot=$(go env GOROOT)
 		modules=$folder/modules
 		# The modules of go.mod alone, from here: the build needs no network.
 		(cd "$root" && GOMODCACHE=$modules GOFLAGS=-modcacherw GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" go mod download)
-		files . -C / "${goroot#/}" "${modules#/}/cache/download" | stand_in golang "$golang" \
+		files . -C / "${goroot#/}" "${modules#/}/cache/download" | stand_in "$golang_role" "$golang" \
 			-c "ENV PATH=$goroot/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPATH=/go GOTOOLCHAIN=local GOPROXY=file://$modules/cache/download"
 	fi
 }
@@ -90,9 +99,11 @@ make)
 	make_all
 	;;
 remove)
-	for role in redis locust node golang; do
-		eval "name=\$$role"
-		[ "$(docker image inspect -f '{{.Id}}' "$name" 2>/dev/null)" = "$(docker image inspect -f '{{.Id}}' "throng-stand-in:$role" 2>/dev/null)" ] && docker rmi "$name" >/dev/null
+	for image in redis locust node golang; do
+		eval "name=\$$image role=\$${image}_role"
+		if [ "$(id "$name")" = "$(id "throng-stand-in:$role")" ]; then
+			docker image rm "$name" >/dev/null 2>&1 || true
+		fi
 	done
 	;;
 *)
