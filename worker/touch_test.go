@@ -94,9 +94,9 @@ func TestOutOfTouchNothingBegins(t *testing.T) {
 			b.Errorf("all sessions should be over by now, and these run: %v", got)
 		}
 		fault.Lift()
-		b.goOn(20 * time.Second)
+		b.goOn(13 * time.Second)
 		if got := p.state().Users; got != 50 {
-			b.Errorf("%d users run 20 s later, want 50", got)
+			b.Errorf("%d users run 13 s later, want 50", got)
 		}
 		if got := b.users.doubled(); got != nil {
 			b.Errorf("ran twice at once: %v", got)
@@ -135,7 +135,7 @@ func TestBackInTouchAtTheSpawnRate(t *testing.T) {
 		}
 		fault.Lift()
 		back := time.Now()
-		b.goOn(15 * time.Second)
+		b.goOn(8 * time.Second)
 		firsts := make(map[int]bool)
 		var began []time.Time
 		for number := range users {
@@ -149,7 +149,7 @@ func TestBackInTouchAtTheSpawnRate(t *testing.T) {
 		slices.SortFunc(began, time.Time.Compare)
 		b.atRate("back in touch", began, rate)
 		if len(began) != users {
-			b.Errorf("%d of %d users are back after 15 s", len(began), users)
+			b.Errorf("%d of %d users are back after 8 s", len(began), users)
 		}
 		if got := b.users.doubled(); got != nil {
 			b.Errorf("ran twice at once: %v", got)
@@ -233,7 +233,7 @@ func TestDeadMan(t *testing.T) {
 				if got := b.users.running(); got != nil {
 					b.Errorf("after the switch run %v", got)
 				}
-				pass(time.Minute)
+				pass(10 * time.Second)
 				if before := b.users.total(); before != 20 {
 					b.Errorf("%d sessions of 20 users", before)
 				}

@@ -72,12 +72,8 @@ type history struct {
 	members   []*histMember
 	gone      int64 // reports of members that have left, unsaved
 	runs      int
-	known     []histAssignment
 	snap      func(t *rapid.T) // sets Redis and the model back; nil if there is none
 }
-
-// histAssignment is an assignment with who had which slot of the first few.
-type histAssignment struct{ owners []string }
 
 // parts is into how many parts slots are shared in a history: slots that are equal
 // modulo parts go together.
