@@ -68,6 +68,7 @@ func TestStandbyNotNeeded(t *testing.T) {
 	address := startTarget(t)
 	file := spec(t, address)
 	s := startSwarm(t, address, file, 1, 10, "3s")
+	s.master.says("run begins", 30*time.Second) // or the other would lead
 	standby := startMaster(t, s, file, 1, 10, "3s", "--standby")
 	standby.says("standing by", 10*time.Second)
 	if code := s.master.wait(60 * time.Second); code != 0 {

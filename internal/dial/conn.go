@@ -1,6 +1,8 @@
 package dial
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 )
@@ -30,6 +32,13 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.dialer.own.in.Add(int64(n))
 	if total := c.dialer.total; total != nil {
 		total.in.Add(int64(n))
+	}
+	// A write that the fence held back has closed the connection: whoever reads
+	// learns why.
+	if err != nil && errors.Is(err, net.ErrClosed) {
+		if fenced := c.dialer.check(); fenced != nil {
+			err = fmt.Errorf("%w: %w", fenced, err)
+		}
 	}
 	return n, err
 }
