@@ -22,7 +22,8 @@
 // loses nothing.
 //
 // Statistics are merged exactly once. A member numbers its reports of a run
-// from 1 and keeps each until a heartbeat says that it is saved. The leader
+// from 1 and keeps each until a heartbeat says that it is saved, and for five seconds
+// more: a Redis that is restarted may have lost a save while another master takes over. The leader
 // merges an entry of a member only if its number is the next one, and saves the
 // merged state, the numbers and the position in the stream with one script.
 // An entry that arrives twice is skipped; a gap (Redis lost its tail) stops the

@@ -73,6 +73,7 @@ type history struct {
 	gone      int64 // reports of members that have left, unsaved
 	runs      int
 	snap      func(t *rapid.T) // sets Redis and the model back; nil if there is none
+	snapAt    time.Time        // when it was made, by Redis's clock
 }
 
 // parts is into how many parts slots are shared in a history: slots that are equal
@@ -476,7 +477,7 @@ func (h *history) Leave(t *rapid.T) {
 	if err := leaveScript.Run(h.ctx(), h.rdb, []string{h.key("members"), h.key("states")}, member.id).Err(); err != nil {
 		t.Fatal(err)
 	}
-	h.gone += member.sent
+	h.gone, h.snap = h.gone+member.sent, nil // what it had saved as it left, nobody can send again
 	h.members = append(h.members[:i:i], h.members[i+1:]...)
 	h.join()
 }
@@ -489,6 +490,7 @@ func (h *history) Snapshot(t *rapid.T) {
 		hashes[name] = h.rdb.HGetAll(h.ctx(), h.key(name)).Val()
 	}
 	entries := h.rdb.XRange(h.ctx(), h.key("stats"), "-", "+").Val()
+	h.snapAt = h.rdb.Time(h.ctx()).Val()
 	h.snap = func(t *rapid.T) {
 		must := func(err error) {
 			if err != nil {
@@ -509,10 +511,11 @@ func (h *history) Snapshot(t *rapid.T) {
 	}
 }
 
-// Crash sets Redis back. It takes a while until it is up again. If the lease has run
-// out by then, members are heard of before another leads.
+// Crash sets Redis back, by less than members keep what is saved. It takes a while until
+// it is up again. If the lease has run out by then, members are heard of before another
+// leads.
 func (h *history) Crash(t *rapid.T) {
-	if h.snap == nil {
+	if h.snap == nil || h.rdb.Time(h.ctx()).Val().Sub(h.snapAt) >= keepSaved {
 		t.Skip("nothing to go back to")
 	}
 	h.snap(t)

@@ -1,6 +1,7 @@
 package coord
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -122,7 +123,7 @@ func TestOutboxJoins(t *testing.T) {
 			}
 			total += entry.Report.Operations[0].Count
 		}
-		o.saved("run", number)
+		o.saved("run", number, time.Time{})
 	}
 	if want := int64(20*maxKept + 1); total != want {
 		t.Errorf("the reports count %d operations, want %d", total, want)
@@ -132,5 +133,50 @@ func TestOutboxJoins(t *testing.T) {
 	}
 	if n, _ := o.waiting(); n != 0 {
 		t.Error("a report of another run was kept")
+	}
+}
+
+// A Redis that comes back without its last writes, and a master with what it has, are
+// given what was saved in them once more, and nothing else.
+func TestOutboxKeepsWhatIsSaved(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	var o outbox
+	o.reset("run")
+	send := func() (numbers []int64) {
+		run, reports := o.next(sendAtOnce)
+		for _, k := range reports {
+			o.acknowledged(run, k.number)
+			numbers = append(numbers, k.number)
+		}
+		return numbers
+	}
+	for second := range 8 {
+		if err := o.add("run", Report{}); err != nil {
+			t.Fatal(err)
+		}
+		send()
+		o.saved("run", int64(second+1), began.Add(time.Duration(second)*time.Second))
+	}
+	if n, _ := o.waiting(); n != 0 {
+		t.Errorf("%d reports wait to be saved, and all are", n)
+	}
+	if n := len(o.kept); n != int(keepSaved/time.Second) {
+		t.Errorf("%d reports are kept, want those of %s", n, keepSaved)
+	}
+	if again := send(); again != nil {
+		t.Errorf("reports %v are sent again, and all are saved", again)
+	}
+	o.saved("run", 6, began.Add(10*time.Minute)) // it was away for long, too
+	if n, _ := o.waiting(); n != 2 {
+		t.Errorf("%d reports wait to be saved, want 2", n)
+	}
+	if again := send(); !slices.Equal(again, []int64{7, 8}) {
+		t.Errorf("reports %v are sent again, want 7 and 8", again)
+	}
+	o.saved("run", 8, began.Add(10*time.Minute+time.Second))
+	o.saved("run", 8, began.Add(10*time.Minute+time.Second+keepSaved))
+	if n := len(o.kept); n != 0 {
+		t.Errorf("%d reports are kept for good", n)
 	}
 }

@@ -248,14 +248,14 @@ func (m *Member) beat(ctx context.Context, state State) error {
 	if err != nil {
 		return fmt.Errorf("heartbeat: %w", err)
 	}
-	next, number, err := m.read(old, reply, sent, received)
+	next, number, at, err := m.read(old, reply, sent, received)
 	if err != nil {
 		return err
 	}
 	if next.Run.ID != old.Run.ID {
 		m.outbox.reset(next.Run.ID)
 	}
-	m.outbox.saved(next.Run.ID, number)
+	m.outbox.saved(next.Run.ID, number, at)
 	m.view.Store(next)
 	led := next.LeaderFor > 0
 	if next.Run.ID != old.Run.ID || next.Plan.Version != old.Plan.Version || next.Slots != old.Slots || led != (old.LeaderFor > 0) {
@@ -267,19 +267,21 @@ func (m *Member) beat(ctx context.Context, state State) error {
 	return nil
 }
 
-// read turns the answer of the heartbeat script into a view.
-func (m *Member) read(old *View, reply []any, sent, received time.Time) (*View, int64, error) {
+// read turns the answer of the heartbeat script into a view, the number of the last
+// report that is saved, and Redis's time.
+func (m *Member) read(old *View, reply []any, sent, received time.Time) (*View, int64, time.Time, error) {
 	if len(reply) != 9 {
-		return nil, 0, fmt.Errorf("%w: %d fields", errReply, len(reply))
+		return nil, 0, time.Time{}, fmt.Errorf("%w: %d fields", errReply, len(reply))
 	}
 	micros, err1 := parseInt(reply[0])
 	version, err2 := parseInt(reply[1])
 	remaining, err3 := parseInt(reply[4])
 	number, err4 := parseInt(reply[5])
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return nil, 0, err
+		return nil, 0, time.Time{}, err
 	}
-	m.clock.Observe(sent, received, time.UnixMicro(micros))
+	at := time.UnixMicro(micros)
+	m.clock.Observe(sent, received, at)
 
 	next := *old
 	next.Answered = sent
@@ -293,7 +295,7 @@ func (m *Member) read(old *View, reply []any, sent, received time.Time) (*View, 
 	if body, ok := reply[2].(string); ok {
 		var plan Plan
 		if err := json.Unmarshal([]byte(body), &plan); err != nil {
-			return nil, 0, fmt.Errorf("decode plan: %w", err)
+			return nil, 0, time.Time{}, fmt.Errorf("decode plan: %w", err)
 		}
 		plan.Version = version
 		next.Plan = plan
@@ -303,7 +305,7 @@ func (m *Member) read(old *View, reply []any, sent, received time.Time) (*View, 
 		if text != "" {
 			slots, err := decodeSlots(text)
 			if err != nil {
-				return nil, 0, err
+				return nil, 0, time.Time{}, err
 			}
 			next.Slots = slots
 		}
@@ -313,13 +315,13 @@ func (m *Member) read(old *View, reply []any, sent, received time.Time) (*View, 
 		if id != "" { // otherwise Redis has forgotten the run
 			protocol, err := parseInt(reply[7])
 			if err != nil {
-				return nil, 0, err
+				return nil, 0, time.Time{}, err
 			}
 			spec, _ := reply[8].(string)
 			next.Run = Run{ID: id, Protocol: int(protocol), Spec: []byte(spec)}
 		}
 	}
-	return &next, number, nil
+	return &next, number, at, nil
 }
 
 func parseInt(v any) (int64, error) {

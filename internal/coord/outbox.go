@@ -1,21 +1,39 @@
 package coord
 
 import (
+	"cmp"
 	"slices"
 	"sync"
+	"time"
 )
 
-// maxKept is how many reports a member keeps before it joins neighbours: two
-// minutes' worth.
-const maxKept = 120
+const (
+	// maxKept is how many reports a member keeps before it joins neighbours: two
+	// minutes' worth.
+	maxKept = 120
+	// keepSaved is how long a report is kept after it was saved. A Redis that is
+	// restarted may have lost what it was told last, two seconds of it at the most if it
+	// writes its append-only file every second; if another master then takes over, nobody
+	// but the members has the reports that were saved in them.
+	keepSaved = 5 * time.Second
+)
 
-// outbox keeps a member's reports of one run until they are saved. It is safe
-// for concurrent use; its methods never block on the network.
+// outbox keeps a member's reports of one run until they are saved, and a little
+// longer. It is safe for concurrent use; its methods never block on the network.
 type outbox struct {
-	mu   sync.Mutex // guards what follows
-	run  string
-	last int64 // number of the newest report
-	kept []keptReport
+	mu    sync.Mutex // guards what follows
+	run   string
+	last  int64 // number of the newest report
+	kept  []keptReport
+	tried int64  // the highest number that next has returned
+	upTo  int64  // reports up to this number are saved
+	saves []save // of which reports are kept, oldest first
+}
+
+// save says up to which number reports were saved, and since when that is known.
+type save struct {
+	upTo int64
+	at   time.Time // Redis's
 }
 
 // keptReport is a report with its number. Once next has returned it, it may be
@@ -34,7 +52,7 @@ func (o *outbox) reset(run string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.run != run {
-		o.run, o.last, o.kept = run, 0, nil
+		o.run, o.last, o.kept, o.tried, o.upTo, o.saves = run, 0, nil, 0, 0, nil
 	}
 }
 
@@ -47,7 +65,7 @@ func (o *outbox) add(run string, r Report) error {
 		return nil // of a run that is over: nobody merges it any more
 	}
 	n := len(o.kept)
-	if n >= maxKept { // next has not returned the newest: it is not in the first half
+	if n-o.firstUnsaved() >= maxKept && o.last > o.tried {
 		joined, err := decodeReport(o.kept[n-1].body)
 		if err != nil {
 			return err
@@ -72,16 +90,24 @@ func (o *outbox) add(run string, r Report) error {
 func (o *outbox) next(n int) (run string, reports []keptReport) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := range min(len(o.kept), maxKept/2) {
+	unsaved := o.kept[o.firstUnsaved():]
+	for i := range min(len(unsaved), maxKept/2) {
 		if len(reports) == n {
 			break
 		}
-		if k := o.kept[i]; !k.sent {
+		if k := unsaved[i]; !k.sent {
 			k.oldest = o.kept[0].number
 			reports = append(reports, k)
+			o.tried = max(o.tried, k.number)
 		}
 	}
 	return o.run, reports
+}
+
+// firstUnsaved is the index of the first report that is not saved.
+func (o *outbox) firstUnsaved() int {
+	i, _ := slices.BinarySearchFunc(o.kept, o.upTo+1, func(k keptReport, number int64) int { return cmp.Compare(k.number, number) })
+	return i
 }
 
 // acknowledged marks a report as being in the stream.
@@ -98,33 +124,59 @@ func (o *outbox) acknowledged(run string, number int64) {
 	}
 }
 
-// saved forgets the reports up to number.
-func (o *outbox) saved(run string, number int64) {
+// saved takes note that the reports up to number are saved, and forgets those that
+// have been for keepSaved. A number below the one before is that of a Redis which has
+// lost a save: what it had is sent again. now is Redis's time.
+func (o *outbox) saved(run string, number int64, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.run != run {
 		return
 	}
-	i := 0
-	for i < len(o.kept) && o.kept[i].number <= number {
-		i++
+	if number < o.upTo {
+		o.saves = slices.DeleteFunc(o.saves, func(s save) bool { return s.upTo > number })
+		o.upTo = number
+		o.resendLocked()
 	}
-	o.kept = slices.Delete(o.kept, 0, i)
+	if number > o.upTo {
+		o.upTo = number
+		o.saves = append(o.saves, save{upTo: number, at: now})
+	}
+	for i := range o.saves {
+		if o.saves[i].at.After(now) {
+			o.saves[i].at = now // another server, whose clock is behind
+		}
+	}
+	over := 0
+	for over < len(o.saves) && now.Sub(o.saves[over].at) >= keepSaved {
+		over++
+	}
+	if over == 0 {
+		return
+	}
+	forget := o.saves[over-1].upTo
+	o.saves = slices.Delete(o.saves, 0, over)
+	o.kept = slices.DeleteFunc(o.kept, func(k keptReport) bool { return k.number <= forget })
 }
 
-// resend marks everything that is kept as not in the stream.
+// resend marks everything that is not saved as not in the stream.
 func (o *outbox) resend() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.resendLocked()
+}
+
+func (o *outbox) resendLocked() {
 	for i := range o.kept {
 		o.kept[i].sent = false
 	}
 }
 
-// waiting is how many reports are kept, and whether some of them are in the
-// stream, waiting to be saved.
+// waiting is how many reports are not saved, and whether some of them are in the
+// stream, waiting for it.
 func (o *outbox) waiting() (n int, someSent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.kept), len(o.kept) > 0 && o.kept[0].sent
+	unsaved := o.kept[o.firstUnsaved():]
+	return len(unsaved), len(unsaved) > 0 && unsaved[0].sent
 }
