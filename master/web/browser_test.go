@@ -189,6 +189,11 @@ func TestPageDrivesASwarm(t *testing.T) {
 	}
 	b.tab("Statistics")
 	b.shows("class/progress")
+	for _, width := range []int64{910, 1100} {
+		b.do("another width", chromedp.EmulateViewport(width, 900))
+		b.fits(fmt.Sprint("Statistics at ", width))
+	}
+	b.do("the width before", chromedp.EmulateViewport(1300, 900))
 	b.press("Edit")
 	b.shows("Edit running load test")
 	b.fill("userCount", "10")

@@ -1,5 +1,5 @@
 import { Component } from "react";
-import { Alert, Button } from "@mui/material";
+import { Alert, Button, GlobalStyles } from "@mui/material";
 import LocustUi, { tabConfig } from "locust-ui";
 
 import AccountsTab from "./AccountsTab";
@@ -19,6 +19,12 @@ const tabs = [
   tabConfig.logs,
   tabConfig.workers,
 ];
+
+// The package's bar is one line, whatever has to go in: with a long host or a wide font
+// it is wider than the window. The drawer that narrow windows have is not within the bar.
+const barThatWraps = {
+  ".MuiAppBar-root .MuiToolbar-root > .MuiBox-root": { flexWrap: "wrap", justifyContent: "flex-end", gap: "4px 16px", paddingBlock: 4 },
+};
 
 // Boundary keeps one answer that the package did not expect from blanking the
 // page.
@@ -42,6 +48,7 @@ class Boundary extends Component {
 export default function App() {
   return (
     <Boundary>
+      <GlobalStyles styles={barThatWraps} />
       <Banner />
       <LocustUi tabs={tabs} />
     </Boundary>
