@@ -214,7 +214,8 @@ func (s *bridgedSwarm) joined(workers int) {
 	until(s.t, fmt.Sprintf("%d workers at the Locust master", workers), 30*time.Second, func() bool { return s.locust.page().workers() == workers })
 }
 
-// acting waits until so many accounts are leased, besides the probe's.
+// acting waits until so many accounts are leased, besides the probe's, and messages
+// arrive.
 func (s *bridgedSwarm) acting(users int) {
 	s.t.Helper()
 	until(s.t, fmt.Sprintf("%d users with an account", users), 40*time.Second, func() bool {
@@ -226,6 +227,11 @@ func (s *bridgedSwarm) acting(users int) {
 		}
 		// A user has none for a moment between two sessions.
 		return leased <= users && leased >= users-max(1, users/5)
+	})
+	until(s.t, "messages in Locust's statistics", 40*time.Second, func() bool {
+		// The page's are two seconds old, perhaps those before this start.
+		rows := string(s.locust.call(http.MethodGet, "/stats/requests/csv", ""))
+		return strings.Contains(rows, "\nPUBLISH,") && strings.Contains(rows, "\nDELIVER,")
 	})
 }
 

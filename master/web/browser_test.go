@@ -281,8 +281,10 @@ func TestPageLooks(t *testing.T) {
 			b.until("the tabs", `document.querySelectorAll("[role=tab]").length > 5`)
 			for _, title := range tabTitles {
 				b.tab(title)
-				// Charts are drawn in, and pictures are for people.
-				b.do("settle", chromedp.Evaluate[chromedp.Void](`new Promise(done => setTimeout(done, 1200)).then(() => 0)`, chromedp.EvalAwaitPromise))
+				if title == "Charts" || title == "Delivery" || title == "Accounts" {
+					// They are drawn in, and pictures are for people.
+					b.do("settle", chromedp.Evaluate[chromedp.Void](`new Promise(done => setTimeout(done, 1200)).then(() => 0)`, chromedp.EvalAwaitPromise))
+				}
 				b.fits(fmt.Sprintf("%s at %d", title, width))
 				b.shoot(fmt.Sprintf("%s-%d-%s", strings.ToLower(strings.ReplaceAll(title, " ", "-")), width, theme))
 			}
