@@ -37,7 +37,7 @@ test:
 	@$(TIMED) "web under -race" env CGO_ENABLED=1 go test -race -parallel 2 ./master/web
 	@# One after the other: their short leases want a machine that is not starved.
 	@$(TIMED) "accounts under -race" env CGO_ENABLED=1 go test -race -p 1 -parallel 8 ./accounts/...
-	@$(TIMED) "process tests" go test -count=1 -parallel 3 -tags process ./cmd/throng
+	@$(TIMED) "process tests" go test -count=1 -parallel 4 -tags process ./cmd/throng
 	@$(TIMED) "web process tests" go test -count=1 -tags process -run 'Process' ./master/web
 
 # What the tests need beside Go: see .ci/setup.
@@ -46,9 +46,7 @@ setup:
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	go vet ./...
-	go vet -tags process ./cmd/throng ./master/web
-	go vet -tags compose ./deploy
+	go vet -tags process,compose ./...
 	go run $(STATICCHECK) ./...
 
 # Ratios within one run; the machine should be quiet. Nothing here passes or fails.

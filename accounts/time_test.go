@@ -448,13 +448,13 @@ func TestReclaimedAccountsRest(t *testing.T) {
 	})
 }
 
-// An hour of holders that come and go, lose Redis for a while or for long.
+// Twenty minutes of holders that come and go, lose Redis for a while or for long.
 // Nobody ever uses an account that somebody else may use.
-func TestAnHourOfTrouble(t *testing.T) {
+func TestTwentyMinutesOfTrouble(t *testing.T) {
 	on(t, defaults, 12, func(t *testing.T, b *bench) {
 		b.reclaim(t)
 		random := rand.New(rand.NewPCG(1, 2))
-		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 		defer cancel()
 		var mu sync.Mutex
 		last := map[string]int64{}
@@ -515,7 +515,7 @@ func TestAnHourOfTrouble(t *testing.T) {
 		running.Wait()
 		pass(40 * time.Second)
 		got := stats(t, b.pool)
-		if got.Leased != 0 || got.Known != 12 || got.Leases != got.Releases+got.Reclaimed || got.Reclaimed == 0 || got.Leases < 500 {
+		if got.Leased != 0 || got.Known != 12 || got.Leases != got.Releases+got.Reclaimed || got.Reclaimed == 0 || got.Leases < 150 {
 			t.Errorf("stats: %+v", got)
 		}
 		audit(t, b.pool)
