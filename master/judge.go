@@ -89,7 +89,7 @@ func (t *totals) judgeGenerator(routes []*coord.Route, spec *scenarios.Spec, sha
 	}
 	lag := time.Duration(waited * float64(time.Second))
 	if len(t.Generators) > 0 {
-		ms := milliseconds(lag)
+		ms := hist.Milliseconds(lag)
 		g.CPUMax, g.SchedLagP99MS = &cpu, &ms
 	}
 	if overload >= time.Duration(limits.CPUFor).Seconds() {
@@ -98,7 +98,7 @@ func (t *totals) judgeGenerator(routes []*coord.Route, spec *scenarios.Spec, sha
 	}
 	if lag > time.Duration(limits.SchedLag) {
 		g.Trust = report.TrustDegraded
-		g.Reasons = append(g.Reasons, fmt.Sprintf("goroutines of a process waited for a processor: p99 %.0f ms, over %s", milliseconds(lag), limits.SchedLag))
+		g.Reasons = append(g.Reasons, fmt.Sprintf("goroutines of a process waited for a processor: p99 %.0f ms, over %s", hist.Milliseconds(lag), limits.SchedLag))
 	}
 	if len(routes) > 0 {
 		sent, late := int64(0), int64(0)
@@ -184,16 +184,14 @@ func (m *Master) validity(windows []window, namesDelivery bool, s *report.Summar
 	return v
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
 // times is the distribution of a histogram, nil when it is empty.
 func times(h *hist.Histogram) *report.Times {
 	if h == nil || h.Count() == 0 {
 		return nil
 	}
-	at := func(q float64) float64 { return milliseconds(h.Quantile(q)) }
+	at := func(q float64) float64 { return hist.Milliseconds(h.Quantile(q)) }
 	return &report.Times{
-		MinMS: milliseconds(h.Min()), MeanMS: milliseconds(h.Mean()), MaxMS: milliseconds(h.Max()),
+		MinMS: hist.Milliseconds(h.Min()), MeanMS: hist.Milliseconds(h.Mean()), MaxMS: hist.Milliseconds(h.Max()),
 		P50MS: at(0.5), P90MS: at(0.9), P95MS: at(0.95), P99MS: at(0.99), P999MS: at(0.999),
 	}
 }

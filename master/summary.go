@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/throng-load/throng/internal/hist"
 	"github.com/throng-load/throng/master/report"
 )
 
@@ -114,7 +115,7 @@ func (m *Master) addAccounts(s *report.Summary) {
 			}
 		}
 		if wait := t.Waits[a.Role]; wait != nil && wait.Count() > 0 {
-			ms := milliseconds(wait.Quantile(0.99))
+			ms := hist.Milliseconds(wait.Quantile(0.99))
 			row.WaitP99MS = &ms
 		}
 		s.Accounts = append(s.Accounts, row)

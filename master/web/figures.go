@@ -310,9 +310,9 @@ func newRow(d *opstats.Delta) row {
 	if d.Count == 0 || d.Took == nil {
 		return r
 	}
-	least, greatest := millis(d.Took.Min()), millis(d.Took.Max())
+	least, greatest := hist.Milliseconds(d.Took.Min()), hist.Milliseconds(d.Took.Max())
 	r.MinResponseTime, r.MaxResponseTime = int64(math.RoundToEven(least)), int64(math.RoundToEven(greatest))
-	r.AvgResponseTime = millis(d.Took.Mean())
+	r.AvgResponseTime = hist.Milliseconds(d.Took.Mean())
 	r.Median = min(max(r.times.percentile(0.5), r.MinResponseTime), r.MaxResponseTime)
 	r.P95, r.P99 = r.times.percentile(0.95), r.times.percentile(0.99)
 	r.AvgContentLength = float64(d.Bytes) / float64(d.Count)

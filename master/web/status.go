@@ -69,7 +69,7 @@ func percentile(h *hist.Histogram, q float64) *float64 {
 	if h == nil || h.Count() == 0 {
 		return nil
 	}
-	ms := float64(h.Quantile(q)) / float64(time.Millisecond)
+	ms := hist.Milliseconds(h.Quantile(q))
 	return &ms
 }
 

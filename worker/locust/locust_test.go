@@ -87,15 +87,6 @@ type row struct {
 	PerSecond map[string]int `json:"num_reqs_per_sec"`
 }
 
-func TestRounded(t *testing.T) {
-	t.Parallel()
-	for ms, want := range map[float64]int64{0.4: 0, 12.5: 12, 99.4: 99, 147: 150, 3432: 3400, 58760: 59000} {
-		if got := rounded(ms); got != want {
-			t.Errorf("%v: got %d, want %d", ms, got, want)
-		}
-	}
-}
-
 func FuzzTick(f *testing.F) {
 	f.Add(`{"test":"1","users":{"Student":3}}`)
 	f.Add(`{"users":{"Student":-3}}`)

@@ -1,7 +1,6 @@
 package locust
 
 import (
-	"math"
 	"strings"
 	"time"
 
@@ -62,7 +61,7 @@ func entry(op opstats.Delta, now time.Time) map[string]any {
 	}
 	times := make(map[int64]int64)
 	for d, n := range took.All() {
-		times[rounded(milliseconds(d))] += n
+		times[hist.LocustBucket(d)] += n
 	}
 	row := map[string]any{
 		"method": valid(op.Type), "name": valid(op.Name),
@@ -70,33 +69,17 @@ func entry(op opstats.Delta, now time.Time) map[string]any {
 		"num_requests": op.Count, "num_failures": op.Failures,
 		// A message that was lost has no time.
 		"num_none_requests":   op.Count - took.Count(),
-		"total_response_time": milliseconds(took.Sum()), "max_response_time": milliseconds(took.Max()),
+		"total_response_time": hist.Milliseconds(took.Sum()), "max_response_time": hist.Milliseconds(took.Max()),
 		"min_response_time": nil, "response_times": times, "total_content_length": op.Bytes,
 		"num_reqs_per_sec": map[int64]int64{second: op.Count}, "num_fail_per_sec": map[int64]int64{},
 	}
 	if took.Count() > 0 {
-		row["min_response_time"] = milliseconds(took.Min())
+		row["min_response_time"] = hist.Milliseconds(took.Min())
 	}
 	if op.Failures > 0 {
 		row["num_fail_per_sec"] = map[int64]int64{second: op.Failures}
 	}
 	return row
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// rounded is the key under which Locust counts a response time.
-func rounded(ms float64) int64 {
-	to := 1.0
-	switch {
-	case ms >= 10_000:
-		to = 1000
-	case ms >= 1000:
-		to = 100
-	case ms >= 100:
-		to = 10
-	}
-	return int64(math.RoundToEven(ms/to) * to)
 }
 
 // valid is a text that Locust can decode.
