@@ -142,7 +142,7 @@ func TestClassesAreSharedExactly(t *testing.T) {
 			for i := range rapid.OneOf(rapid.IntRange(1, 12), rapid.IntRange(1, 1500)).Draw(t, "workers") {
 				workers = append(workers, fmt.Sprint("worker ", i*(step+1)))
 			}
-			shares = share(shares, workers, int64(step+1))
+			shares = share(shares, workers, scenario.ClassOf, int64(step+1))
 		}
 		for range 3 {
 			n := rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(0, 3*coord.Slots)).Draw(t, "users")
@@ -177,15 +177,15 @@ func TestFewSlotsMove(t *testing.T) {
 			all = append(all, fmt.Sprintf("worker-%02d", i))
 		}
 		n := rapid.IntRange(2, 29).Draw(t, "workers")
-		before := share(nil, all[:n], 1)
+		before := share(nil, all[:n], alike, 1)
 		after, moved, need := before, 0, 0
 		if rapid.Bool().Draw(t, "one more") {
-			after = share(before, all[:n+1], 2)
+			after = share(before, all[:n+1], alike, 2)
 			need = after[all[n]].Len()
 		} else {
 			gone := rapid.IntRange(0, n-1).Draw(t, "gone")
 			rest := append(append([]string{}, all[:gone]...), all[gone+1:n]...)
-			after = share(before, rest, 2)
+			after = share(before, rest, alike, 2)
 			need = before[all[gone]].Len()
 		}
 		for id, set := range before {

@@ -235,7 +235,7 @@ func (m *Master) assign(ctx context.Context) error {
 	// Never a version that a worker may have seen, also when nobody had slots
 	// in between.
 	m.totals.SlotVersion++
-	shares := share(m.workers, ids, m.totals.SlotVersion)
+	shares := share(m.workers, ids, m.cfg.Spec.Acting().ClassOf, m.totals.SlotVersion)
 	if err := m.leader.Assign(ctx, m.totals.SlotVersion, shares); err != nil {
 		return err
 	}

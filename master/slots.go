@@ -21,7 +21,11 @@ const slack = 1
 // with fewest by more than slack; otherwise it goes to that one. So at every
 // prefix no two workers differ by more than slack + 1, and by no more than 1 in
 // the first assignment.
-func share(before map[string]*coord.SlotSet, workers []string, version int64) map[string]*coord.SlotSet {
+//
+// Of several with fewest it goes to that with fewest of the slot's user class, so
+// that no worker has all those that cost most: without it two workers with groups of
+// ten would have all first members at one. classOf is the class of a user, by number.
+func share(before map[string]*coord.SlotSet, workers []string, classOf func(number int) int, version int64) map[string]*coord.SlotSet {
 	if len(workers) == 0 {
 		return map[string]*coord.SlotSet{}
 	}
@@ -36,13 +40,19 @@ func share(before map[string]*coord.SlotSet, workers []string, version int64) ma
 		})
 	}
 	fewest := newFewest(len(workers))
+	ofClass := make(map[int][]int) // by class, what each worker has so far
 	for slot := range coord.Slots {
+		class := classOf(slot)
+		if ofClass[class] == nil {
+			ofClass[class] = make([]int, len(workers))
+		}
 		to := owner[slot] - 1
 		if to < 0 || fewest.count(to) > fewest.least()+slack {
-			to = fewest.first()
+			to = fewest.best(ofClass[class])
 		}
 		sets[to].Add(slot)
 		fewest.add(to)
+		ofClass[class][to]++
 	}
 	shares := make(map[string]*coord.SlotSet, len(workers))
 	for i, id := range workers {
@@ -64,8 +74,16 @@ func newFewest(n int) *fewest { return &fewest{counts: make([]int, n), at: n} }
 func (f *fewest) count(i int) int { return f.counts[i] }
 func (f *fewest) least() int      { return f.low }
 
-// first returns the first index with the least count.
-func (f *fewest) first() int { return slices.Index(f.counts, f.low) }
+// best returns that index with the least count for which other is least.
+func (f *fewest) best(other []int) int {
+	best := -1
+	for i, n := range f.counts {
+		if n == f.low && (best < 0 || other[i] < other[best]) {
+			best = i
+		}
+	}
+	return best
+}
 
 func (f *fewest) add(i int) {
 	if f.counts[i] == f.low {

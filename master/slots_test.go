@@ -9,6 +9,9 @@ import (
 	"github.com/throng-load/throng/internal/coord"
 )
 
+// alike is a scenario of one user class.
+func alike(int) int { return 0 }
+
 // Through any history of workers that come and go: every slot has exactly one
 // owner, every prefix is shared evenly, and no more slots move than have to.
 func TestShare(t *testing.T) {
@@ -27,7 +30,7 @@ func TestShare(t *testing.T) {
 				continue
 			}
 			before := shares
-			shares = share(before, workers, int64(step+1))
+			shares = share(before, workers, alike, int64(step+1))
 			checkShares(t, shares, workers)
 			for id, set := range shares {
 				if old := before[id]; old != nil && set.Version <= old.Version {
@@ -66,9 +69,9 @@ func checkShares(t *rapid.T, shares map[string]*coord.SlotSet, workers []string)
 
 func TestShareMovesLittle(t *testing.T) {
 	t.Parallel()
-	first := share(nil, []string{"a", "b", "c", "d"}, 1)
-	lost := share(first, []string{"a", "b", "c"}, 2)
-	joined := share(first, []string{"a", "b", "c", "d", "e"}, 2)
+	first := share(nil, []string{"a", "b", "c", "d"}, alike, 1)
+	lost := share(first, []string{"a", "b", "c"}, alike, 2)
+	joined := share(first, []string{"a", "b", "c", "d", "e"}, alike, 2)
 	moved := func(before, after map[string]*coord.SlotSet) int {
 		n := 0
 		for id, set := range before {
@@ -87,4 +90,34 @@ func TestShareMovesLittle(t *testing.T) {
 	if got, want := moved(first, joined), joined["e"].Len(); got > want+want/20 {
 		t.Errorf("a worker that joined was given %d slots, and %d moved", want, got)
 	}
+}
+
+// In the first assignment no worker has more of the users of a class than another, by
+// more than one of those of which a group has one.
+func TestClassesAreSharedEvenly(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		scenario := groups{rapid.IntRange(1, 40).Draw(t, "members")}
+		workers := make([]string, rapid.IntRange(1, 33).Draw(t, "workers"))
+		for i := range workers {
+			workers[i] = fmt.Sprint("w", i)
+		}
+		shares := share(nil, workers, scenario.ClassOf, 1)
+		users := rapid.IntRange(0, coord.Slots).Draw(t, "users")
+		for class, most := range []int{1, 2} {
+			low, high := users, 0
+			for _, set := range shares {
+				n := 0
+				for i := range set.Count(users) {
+					if scenario.ClassOf(set.Number(i)) == class {
+						n++
+					}
+				}
+				low, high = min(low, n), max(high, n)
+			}
+			if high-low > most {
+				t.Fatalf("of class %d one worker has %d users, another %d", class, low, high)
+			}
+		}
+	})
 }
