@@ -104,6 +104,32 @@ func TestStandbyWaits(t *testing.T) {
 	})
 }
 
+// With Redis away for both, whoever reaches it first, the leader stays the leader.
+func TestStandbyBackBeforeTheLeader(t *testing.T) {
+	on(t, func(b *bench) {
+		first := b.elect()
+		rdb, faults := b.another()
+		standby := b.stand(rdb, true)
+		b.renewFor(first, 5*time.Second)
+		fault := faults.Refuse(0, redistest.Any)
+		pass(20 * time.Second) // its lease has run out
+		fault.Lift()
+		pass(2 * time.Second)
+		b.renewFor(first, time.Minute)
+		if standby.over() {
+			b.Fatalf("the leader lives, and the standby's campaign is over: %v", standby.err)
+		}
+		// And one that does not come back is waited for no longer than that.
+		fault = faults.Refuse(0, redistest.Any)
+		pass(20 * time.Second)
+		fault.Lift()
+		pass(coord.LeaderTTL + 3*look)
+		if !standby.over() || standby.err != nil {
+			b.Fatalf("the leader is dead, and the standby does not lead: %v", standby.err)
+		}
+	})
+}
+
 // A standby is no candidate that hides a wrong address.
 func TestStandbyThatNeverReachesRedis(t *testing.T) {
 	on(t, func(b *bench) {

@@ -19,6 +19,14 @@ const LeaderTTL = 3 * time.Second
 // watchEvery is how often a candidate looks whether the leader is alive.
 const watchEvery = 300 * time.Millisecond
 
+// comeback is how long a standby that has not reached Redis leaves an expired lease
+// alone: the leader was probably cut off as well, and renews it when it is back. Its
+// calls end within this time.
+const comeback = LeaderTTL
+
+// nobody is an epoch that no leader has reached: who knows of it takes no lease.
+const nobody = 1 << 53
+
 // LeaderConfig says who wants to lead which swarm. Redis and Swarm must be set.
 type LeaderConfig struct {
 	Redis     redis.UniversalClient
@@ -46,20 +54,26 @@ type Leader struct {
 // Campaign takes the leader's lease. While another leader's lease is alive it
 // watches: ErrLed as soon as that lease was renewed, since then somebody is
 // alive (a standby watches on); leadership as soon as it has run out. A Redis
-// that does not answer ends a campaign, but not a standby's once it has answered.
-// It is ErrEmptied if Redis no longer knows of the leader that was watched: there
+// that does not answer ends a campaign, but not a standby's once it has answered; when
+// it answers again the standby gives a leader that lives comeback to renew first. It is ErrEmptied if Redis no longer knows of the leader that was watched: there
 // is nothing to take over.
 func Campaign(ctx context.Context, cfg LeaderConfig) (*Leader, error) {
 	l := &Leader{cfg: cfg, id: uuid.NewString(), keys: newKeys(cfg.Namespace, cfg.Swarm)}
 	seen := int64(-1) // until when the other's lease lasted when first looked at
 	newest := int64(0)
+	var looking time.Time // until when it only looks; zero when it would take the lease
 	for {
-		term, err := l.campaign(ctx, 0, newest)
+		ask := newest
+		if time.Now().Before(looking) {
+			ask = nobody
+		}
+		term, err := l.campaign(ctx, 0, ask)
 		switch {
 		case err != nil && (!cfg.Standby || seen < 0):
 			return nil, fmt.Errorf("lead swarm %s: %w", cfg.Swarm, err)
 		case err != nil:
 			term.remaining = watchEvery // and then it is asked again
+			looking = time.Now().Add(comeback)
 		case term.led:
 			l.epoch = term.epoch
 			return l, nil
@@ -73,7 +87,11 @@ func Campaign(ctx context.Context, cfg LeaderConfig) (*Leader, error) {
 				cfg.Watch()
 			}
 		}
-		timer := time.NewTimer(min(term.remaining+10*time.Millisecond, watchEvery))
+		wait := min(term.remaining+10*time.Millisecond, watchEvery)
+		if time.Now().Before(looking) {
+			wait = watchEvery
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
