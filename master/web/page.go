@@ -181,8 +181,7 @@ func (s *Server) templateArgs() ([]byte, error) {
 		"num_users": spec.Load.Users, "spawn_rate": spec.Load.SpawnRate, "run_time": runTime,
 		"version": s.cfg.Version, "locustfile": s.cfg.File,
 		"override_host_warning": false, "missing_host_warning": false, "is_host_required": true,
-		// With stages and no picker to choose otherwise, the common fields say nothing.
-		"hide_common_options":      !s.cfg.ClassPicker && followsStages(s.cfg.Spec),
+		"hide_common_options":      s.loadIsFixed(f.State),
 		"shape_use_common_options": false, "stats_history_enabled": false,
 		"extra_options": options, "show_userclass_picker": s.cfg.ClassPicker,
 		"available_user_classes": classNames(spec), "available_shape_classes": shapes,

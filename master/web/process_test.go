@@ -17,10 +17,38 @@ import (
 
 // machine is a swarm of real processes.
 type machine struct {
-	t      *testing.T
-	binary string
-	folder string
-	redis  string
+	t        *testing.T
+	binary   string
+	folder   string
+	redis    string
+	file     string // throng.yaml
+	counters string // the target's
+}
+
+// newMachine starts Redis and a target, whose port stands for PORT in the spec, and
+// makes the accounts.
+func newMachine(t *testing.T, spec string) *machine {
+	t.Helper()
+	folder := t.TempDir()
+	m := &machine{t: t, folder: folder, binary: filepath.Join(folder, "throng"), file: filepath.Join(folder, "throng.yaml")}
+	if out, err := exec.Command("go", "build", "-o", m.binary, "../../cmd/throng").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	redisPort, targetPort := freePort(t), freePort(t)
+	m.redis = "redis://127.0.0.1:" + redisPort
+	m.start("redis-server", "--port", redisPort, "--bind", "127.0.0.1", "--save", "", "--dir", folder)
+	m.start(m.binary, "target", "--listen", "127.0.0.1:"+targetPort)
+	m.counters = "http://127.0.0.1:" + targetPort + "/admin/counters"
+	m.answers(m.counters)
+	if err := os.WriteFile(m.file, []byte(strings.ReplaceAll(spec, "PORT", targetPort)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	create := exec.Command(m.binary, "accounts", "create", "-f", m.file, "--lease-ttl", "5s", "--lock-delay", "1s")
+	create.Env = append(os.Environ(), "THRONG_REDIS="+m.redis)
+	if out, err := create.CombinedOutput(); err != nil {
+		t.Fatalf("accounts create: %v\n%s", err, out)
+	}
+	return m
 }
 
 // start starts a process, which ends with the test, and returns what kills it.
@@ -62,35 +90,17 @@ func (m *machine) answers(address string) {
 
 func TestProcessPageDrivesRealWorkers(t *testing.T) {
 	chromium(t)
-	folder := t.TempDir()
-	m := &machine{t: t, folder: folder, binary: filepath.Join(folder, "throng")}
-	if out, err := exec.Command("go", "build", "-o", m.binary, "../../cmd/throng").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	redisPort, targetPort, port := freePort(t), freePort(t), freePort(t)
-	m.redis = "redis://127.0.0.1:" + redisPort
-	m.start("redis-server", "--port", redisPort, "--bind", "127.0.0.1", "--save", "", "--dir", folder)
-	m.start(m.binary, "target", "--listen", "127.0.0.1:"+targetPort)
-	counters := "http://127.0.0.1:" + targetPort + "/admin/counters"
-	m.answers(counters)
-	file := filepath.Join(folder, "throng.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(`
+	m := newMachine(t, `
 scenario: classroom
 target: http+poll://127.0.0.1:PORT
 params: { questions: 3, think: { uniform: [300ms, 1s500ms] }, period: { uniform: [4s, 6s] } }
 accounts: { provision: { http: { rate: 1000/s, concurrency: 20 } } }
 load: { users: 60, spawn_rate: 30 }
 thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
-`, "PORT", targetPort)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	create := exec.Command(m.binary, "accounts", "create", "-f", file, "--lease-ttl", "5s", "--lock-delay", "1s")
-	create.Env = append(os.Environ(), "THRONG_REDIS="+m.redis)
-	if out, err := create.CombinedOutput(); err != nil {
-		t.Fatalf("accounts create: %v\n%s", err, out)
-	}
+`)
+	port := freePort(t)
 	master := func() func() {
-		return m.start(m.binary, "master", "-f", file, "-P", port, "--expect-workers", "2")
+		return m.start(m.binary, "master", "-f", m.file, "-P", port, "--expect-workers", "2")
 	}
 	killMaster := master()
 	m.start(m.binary, "worker")
@@ -131,7 +141,7 @@ thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
 			published += number(t, row, "num_requests") - number(t, row, "num_failures")
 		}
 	}
-	if accepted := m.accepted(counters); accepted != published || published == 0 {
+	if accepted := m.accepted(); accepted != published || published == 0 {
 		t.Errorf("the page has %v messages published, the target %v accepted", published, accepted)
 	}
 
@@ -167,10 +177,56 @@ thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
 	other.until("the other browser follows", `document.querySelectorAll("[role=tab]").length > 5`)
 }
 
-// accepted is how many messages the target has taken.
-func (m *machine) accepted(counters string) float64 {
+func TestProcessPagePicksClassesAndAShape(t *testing.T) {
+	chromium(t)
+	m := newMachine(t, `
+scenario: classroom
+target: http+poll://127.0.0.1:PORT
+params: { students_per_proctor: 2, questions: 3, think: { uniform: [100ms, 500ms] }, period: { constant: 3s } }
+accounts: { provision: { http: { rate: 1000/s, concurrency: 20 } } }
+load: { stages: [ { for: 1s, users: 6 }, { for: 3s, users: 6 }, { for: 1s, users: 2 }, { for: 1m, users: 2 } ] }
+probe: { routes: [] }
+`)
+	port := freePort(t)
+	m.start(m.binary, "master", "-f", m.file, "-P", port, "--expect-workers", "1", "--class-picker")
+	m.start(m.binary, "worker")
+	base := "http://127.0.0.1:" + port
+	m.answers(base)
+	a := api{base, throng}
+	eventually(t, "a worker", func() bool { return number(t, a.json(t, "/worker-count"), "worker_count") == 1 })
+
+	b := open(t, base, 1300)
+	b.toggle("Proctor")
+	b.choose("Stages")
+	b.press("Start")
+	eventually(t, "the peak of the stages", func() bool { return number(t, a.json(t, "/stats/requests"), "user_count") == 6 })
+	b.tab("Current Ratio")
+	b.shows("100.0% Student")
+	b.editable(false)
+	b.until("the last stage", `/users\s+2\b/i.test(document.body.innerText)`)
+	if students, proctors := m.leases(a, "student"), m.leases(a, "proctor"); students < 6 || proctors != 0 {
+		t.Errorf("%v students and %v proctors had accounts, want 6 or more, and none", students, proctors)
+	}
+	if m.accepted() == 0 {
+		t.Error("the target has had no message")
+	}
+}
+
+// leases is how many accounts of a role the users of the last run were given.
+func (m *machine) leases(a api, role string) float64 {
 	m.t.Helper()
-	answer, err := http.Get(counters)
+	for _, item := range a.json(m.t, "/throng/status")["accounts"].([]any) {
+		if account := item.(map[string]any); account["role"] == role {
+			return number(m.t, account, "leases")
+		}
+	}
+	return 0
+}
+
+// accepted is how many messages the target has taken.
+func (m *machine) accepted() float64 {
+	m.t.Helper()
+	answer, err := http.Get(m.counters)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -77,17 +77,17 @@ type taskRatio struct {
 	Ratio float64 `json:"ratio"`
 }
 
-// ratios are the shares of the user classes among so many users.
+// ratios are the shares of the user classes that run among so many users.
 func ratios(spec *scenarios.Spec, users int) map[string]map[string]classRatio {
 	counts := classCounts(spec, users)
 	perClass, total := make(map[string]classRatio), make(map[string]classRatio)
-	for _, class := range spec.Behaviour.Classes() {
+	for _, name := range actingNames(spec) {
 		ratio := 0.
 		if users > 0 {
-			ratio = float64(counts[class.Name]) / float64(users)
+			ratio = float64(counts[name]) / float64(users)
 		}
-		perClass[class.Name] = classRatio{ratio, map[string]taskRatio{taskName: {1}}}
-		total[class.Name] = classRatio{ratio, map[string]taskRatio{taskName: {ratio}}}
+		perClass[name] = classRatio{ratio, map[string]taskRatio{taskName: {1}}}
+		total[name] = classRatio{ratio, map[string]taskRatio{taskName: {ratio}}}
 	}
 	return map[string]map[string]classRatio{"per_class": perClass, "total": total}
 }

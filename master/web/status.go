@@ -25,7 +25,9 @@ type status struct {
 	Holders    []holder               `json:"holders"`
 	History    []statusPoint          `json:"history"`
 	Options    map[string]extraOption `json:"extra_options"`
-	Now        time.Time              `json:"now"`
+	// LoadIsFixed says that the load follows stages, whatever a form says.
+	LoadIsFixed bool      `json:"load_is_fixed"`
+	Now         time.Time `json:"now"`
 }
 
 // holder is a process that holds accounts.
@@ -97,7 +99,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		plainPage(w, http.StatusInternalServerError, "Internal Server Error", "The parameters cannot be written.")
 		return
 	}
-	answer := status{State: f.State, Options: options, Delivery: []report.Route{}, Load: []report.Operation{}, Accounts: []report.Account{},
+	answer := status{State: f.State, Options: options, LoadIsFixed: s.loadIsFixed(f.State), Delivery: []report.Route{}, Load: []report.Operation{}, Accounts: []report.Account{},
 		Thresholds: []report.Threshold{}, Events: []report.Event{}, Holders: []holder{}, History: []statusPoint{},
 		Validity: report.Validity{State: report.Valid, Excluded: []report.Window{}}, Generator: report.Generator{Trust: report.TrustOK, Reasons: []string{}}}
 	if view := f.view; view != nil {

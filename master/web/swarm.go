@@ -83,6 +83,15 @@ func (s *Server) drive(r *http.Request) (map[string]any, error) {
 
 // edit changes the run that goes on.
 func (s *Server) edit(ctx context.Context, f *form, spec *scenarios.Spec) error {
+	if s.cfg.ClassPicker {
+		// All is what the page's form says, which has no picker now, and what is
+		// meant by a script that names none.
+		acting := actingNames(spec)
+		if len(f.classes) < len(classNames(spec)) && !slices.Equal(f.classes, acting) {
+			return refuse("The user classes stay as they are while the swarm runs (%s); stop it first", strings.Join(acting, ", "))
+		}
+		f.classes = acting
+	}
 	if f.stages || followsStages(spec) {
 		s.log.Info("the load follows its stages; a second start changes nothing")
 		return nil
@@ -100,9 +109,6 @@ func (s *Server) edit(ctx context.Context, f *form, spec *scenarios.Spec) error 
 		if param != before[i] {
 			return refuse("%s: parameters stay as they are while the swarm runs; stop it first", param.Name)
 		}
-	}
-	if s.cfg.ClassPicker && !slices.Equal(f.classes, actingNames(spec)) {
-		return refuse("The user classes stay as they are while the swarm runs (%s); stop it first", strings.Join(actingNames(spec), ", "))
 	}
 	if err := s.cfg.Swarm.Edit(ctx, Load{Users: f.users, SpawnRate: f.rate, RunTime: f.runTime}); err != nil {
 		return err

@@ -1,6 +1,6 @@
 import { Alert, AlertTitle } from "@mui/material";
 
-import { useStatus } from "./status";
+import { forgetRefusal, useStatus } from "./status";
 
 // notices are what has to be known before any figure is believed, the worst
 // first.
@@ -43,11 +43,13 @@ function notices({ status, unreachable }) {
 }
 
 export default function Banner() {
-  const all = notices(useStatus());
+  const state = useStatus();
+  const all = notices(state);
+  if (state.refusal) all.unshift({ severity: "error", title: "Not changed", lines: [state.refusal], onClose: forgetRefusal });
   return (
     <div data-testid="banner">
-      {all.map(({ severity, title, lines }) => (
-        <Alert key={title} severity={severity} square sx={{ py: 0, alignItems: "center", overflowWrap: "anywhere" }} variant="filled">
+      {all.map(({ severity, title, lines, onClose }) => (
+        <Alert key={title} onClose={onClose} severity={severity} square sx={{ py: 0, alignItems: "center", overflowWrap: "anywhere" }} variant="filled">
           <AlertTitle component="span" sx={{ display: "inline", fontSize: "inherit", mr: 1 }}>
             {lines.length > 0 ? `${title}:` : title}
           </AlertTitle>

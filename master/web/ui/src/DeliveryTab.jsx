@@ -95,29 +95,31 @@ export default function DeliveryTab() {
           />
         )}
       </Section>
-      <Section title="Over time">
-        {points.length < 2 ? (
-          <None>The chart has a point every 5 s while a run goes on.</None>
-        ) : (
-          <>
-            {routes.map((r) => (
+      {routes.length > 0 && (
+        <Section title="Over time">
+          {points.length < 2 ? (
+            <None>The chart has a point every 5 s while a run goes on.</None>
+          ) : (
+            <>
+              {routes.map((r) => (
+                <History
+                  colors={palette}
+                  key={r}
+                  lines={[...["p50", "p95", "p99"].map((p) => ({ name: p, key: `${p}.${r}` })), { name: "load p95", key: "load" }]}
+                  points={points}
+                  title={`Route ${r}, every 5 s (ms)`}
+                />
+              ))}
               <History
                 colors={palette}
-                key={r}
-                lines={[...["p50", "p95", "p99"].map((p) => ({ name: p, key: `${p}.${r}` })), { name: "load p95", key: "load" }]}
+                lines={routes.map((r) => ({ name: r, key: `late.${r}` }))}
                 points={points}
-                title={`Route ${r}, every 5 s (ms)`}
+                title="Messages Late or Lost so far"
               />
-            ))}
-            <History
-              colors={palette}
-              lines={routes.map((r) => ({ name: r, key: `late.${r}` }))}
-              points={points}
-              title="Messages Late or Lost so far"
-            />
-          </>
-        )}
-      </Section>
+            </>
+          )}
+        </Section>
+      )}
       <Section title="Timeline">
         {status.events.length === 0 ? (
           <None>Nothing has happened to the run's own parts.</None>

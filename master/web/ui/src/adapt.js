@@ -10,6 +10,15 @@ const pathOf = (request) => new URL(request.url ?? request, window.location.href
 const withBody = (response, status, body) =>
   new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json" } });
 
+let tell = () => {};
+
+// onRefusal has a function hear which path has refused a form and why; null is that
+// one was accepted. The package closes the form of a running load, and that of a user
+// class, without a look at the answer.
+export const onRefusal = (listener) => {
+  tell = listener;
+};
+
 window.fetch = async (request, options) => {
   const response = await send(request, options);
   if (response.status === 401) {
@@ -30,9 +39,15 @@ window.fetch = async (request, options) => {
     }
     case "/swarm": {
       // The package shows what was wrong only when the status is 200.
-      if (response.ok) return response;
       const answer = await response.json().catch(() => ({ message: `The master answers ${response.status}.` }));
+      tell("/swarm", answer.success ? null : answer.message);
       return withBody(response, 200, { success: false, ...answer });
+    }
+    case "/user": {
+      if (response.ok) return response;
+      const answer = await response.clone().json().catch(() => ({}));
+      tell("/user", answer.message ?? `The master answers ${response.status}.`);
+      return response;
     }
     default:
       return response;

@@ -4,16 +4,29 @@
 import { useSyncExternalStore } from "react";
 import { locustStore } from "locust-ui";
 
+import { onRefusal } from "./adapt";
+
 const every = 2000;
 const maxPoints = 2000;
 
-let current = { status: null, history: [], unreachable: false };
+let current = { status: null, history: [], unreachable: false, refusal: null };
 const listeners = new Set();
 
 const set = (next) => {
   current = next;
   listeners.forEach((listener) => listener());
 };
+
+const goesOn = () => ["spawning", "running"].includes(locustStore.getState().swarm.state);
+const { users } = locustStore.getState().swarm;
+
+onRefusal((path, refusal) => {
+  if (path === "/user") locustStore.dispatch({ type: "swarm/setSwarm", payload: { users } }); // the package has changed them
+  else if (refusal && !goesOn()) return; // the form that starts a run stays, and says so itself
+  set({ ...current, refusal });
+});
+
+export const forgetRefusal = () => set({ ...current, refusal: null });
 
 // follow brings the package's page to the state that the server is in: by itself
 // it asks only while it believes that a run goes on, so it would miss one that
@@ -32,6 +45,11 @@ const follow = (status, before) => {
       ]),
     );
   }
+  // The package knows of a shape only where it was chosen, and still when the form
+  // is opened anew, with the first one.
+  const choice = document.querySelector("form select[name=shapeClass]");
+  const fixed = choice ? choice.selectedIndex > 0 : status.load_is_fixed;
+  if (fixed !== swarm.hideCommonOptions) change.hideCommonOptions = fixed;
   if (Object.keys(change).length > 0) locustStore.dispatch({ type: "swarm/setSwarm", payload: change });
 };
 
@@ -45,7 +63,7 @@ const poll = async () => {
     let history = sameRun ? [...current.history, ...status.history] : status.history;
     if (history.length > maxPoints) history = history.filter((_, i) => i % 2 === 0);
     follow(status, current.status);
-    set({ status, history, unreachable: false });
+    set({ ...current, status, history, unreachable: false });
   } catch {
     set({ ...current, unreachable: true });
   }
