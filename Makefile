@@ -33,7 +33,7 @@ test:
 	@$(TIMED) "set-up" sh .ci/setup
 	@$(TIMED) "build and lint" $(MAKE) --no-print-directory build lint
 	@$(TIMED) "unit tests under -race" env CGO_ENABLED=1 go test -race -parallel 8 $$(go list ./... | grep -v -e /accounts -e /master/web)
-	@# One at a time: browsers are large, and pages wait for answers.
+	@# Two at a time: browsers are large, and pages wait for answers.
 	@$(TIMED) "web under -race" env CGO_ENABLED=1 go test -race -parallel 2 ./master/web
 	@# One after the other: their short leases want a machine that is not starved.
 	@$(TIMED) "accounts under -race" env CGO_ENABLED=1 go test -race -p 1 -parallel 8 ./accounts/...

@@ -138,7 +138,11 @@ func checkNewFile(file string, force bool) error {
 func writeNewFile(file string, force bool, text []byte) error {
 	temporary, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // with mode 0600
 	if err != nil {
-		return usageError("accounts export: %w", err)
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the path is one that nobody has asked for
+		}
+		return usageError("accounts export: %s: %w", file, err)
 	}
 	defer os.Remove(temporary.Name()) // when it was renamed, it is not there any more
 	_, err = temporary.Write(text)

@@ -59,6 +59,9 @@ func present(w io.Writer, err error) int {
 	switch {
 	case errors.As(err, &spec):
 		for _, problem := range spec.Problems {
+			if problem.File == "" {
+				fmt.Fprint(w, "throng: ") // a place in a file says enough
+			}
 			fmt.Fprintln(w, problem)
 		}
 	case err.Error() == "":

@@ -51,6 +51,9 @@ from a seed, to see what a run makes of them. Accounts end with the process unle
 			if err != nil {
 				return usageError("%w", err)
 			}
+			if _, _, err := net.SplitHostPort(listen); err != nil {
+				return usageError("--listen %s: want HOST:PORT, such as 127.0.0.1:9090", listen)
+			}
 			listener, err := net.Listen("tcp", listen)
 			if err != nil {
 				return startError("--listen %s: %w", listen, err)

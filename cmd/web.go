@@ -44,7 +44,7 @@ func serve(ctx context.Context, e env, log *zap.Logger, s served) (*report.Summa
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(s.web.host, strconv.Itoa(s.web.port)))
 	if err != nil {
-		return nil, startError("the web page: %w: choose another with --web-port", err)
+		return nil, startError("the web page: %w: choose another with --web-host or --web-port", err)
 	}
 	defer listener.Close() // again, if it was served
 	logs := web.NewLogs()
@@ -169,8 +169,6 @@ func (c *controlled) Stop(ctx context.Context) error {
 	}
 	return nil
 }
-
-func (c *controlled) Reset(ctx context.Context) error { return c.control.Reset(ctx) }
 
 // silentAfter is when a member counts as missing on the page, which shows it a
 // moment before the master takes it off the roll: it should be heard of once a

@@ -43,6 +43,9 @@ func (m *Master) checkAccounts(ctx context.Context) error {
 		if have == 0 || role == scenarios.RoleProbe {
 			return &StartError{text}
 		}
+		if m.cfg.Follow {
+			continue // how many users there will be, the Locust master says
+		}
 		m.log.Warn(fmt.Sprintf("pool %q has %d usable accounts of role %q and the run needs %d: until there are more, users wait for each other",
 			m.cfg.Spec.Accounts.Pool, have, role, need[role]))
 	}

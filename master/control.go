@@ -93,15 +93,6 @@ func (c *Control) Stop(ctx context.Context) error {
 	}})
 }
 
-// Reset zeroes the statistics. The run, its users and its timeline stay as they
-// are.
-func (c *Control) Reset(ctx context.Context) error {
-	return c.send(ctx, order{change: func(_ context.Context, m *Master) error {
-		m.totals.reset()
-		return nil
-	}})
-}
-
 // obey carries out what is asked of a run.
 func (m *Master) obey(ctx context.Context, o order) {
 	if o.start != nil {

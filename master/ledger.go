@@ -70,16 +70,6 @@ func (t *tally) load() (count, failures int64) {
 	return count, failures
 }
 
-// clear zeroes every row and keeps the rows.
-func (t *tally) clear() {
-	for _, d := range t.Operations {
-		*d = opstats.Delta{Type: d.Type, Name: d.Name}
-	}
-	for _, r := range t.Routes {
-		*r = coord.Route{Route: r.Route}
-	}
-}
-
 // window is a part of the run in which its own parts failed, so that figures of
 // that time say nothing about the target. It is open while To is zero.
 type window struct {

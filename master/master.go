@@ -268,7 +268,8 @@ func (m *Master) lead(ctx context.Context) (*report.Summary, error) {
 		if errors.Is(err, ErrRedisAway) {
 			m.totals.Broken = "Redis was away for too long"
 		}
-		m.totals.begin(report.EventRedisAway, report.EventRedisAway, m.redisNow(), m.totals.Broken)
+		lastHeard := m.redisNow().Add(-time.Since(m.answered))
+		m.totals.begin(report.EventRedisAway, report.EventRedisAway, lastHeard, m.totals.Broken)
 		return m.summary(), err
 	}
 	return nil, err

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/throng-load/throng/accounts"
@@ -72,14 +70,6 @@ func newTotals(trust scenarios.TrustSpec) *totals {
 		Workers: make(map[string]bool), Seen: make(map[string]bool), Struck: make(map[string]time.Time),
 		numbers: make(map[string]int64),
 	}
-}
-
-// reset zeroes the figures and keeps the rows, and what happened.
-func (t *totals) reset() {
-	for _, part := range append(slices.Collect(maps.Values(t.Recent)), &t.Counted, &t.Excluded) {
-		part.clear()
-	}
-	clear(t.Waits)
 }
 
 // loadTotals takes up what a master before has saved.

@@ -61,6 +61,24 @@ func (d *Delta) Merge(o Delta) {
 	}
 }
 
+// Since returns what happened after d was as earlier, which must be an earlier state of
+// d, is; a nil earlier is empty.
+func (d *Delta) Since(earlier *Delta) *Delta {
+	if earlier == nil {
+		return d
+	}
+	now := &Delta{
+		Type: d.Type, Name: d.Name, Count: d.Count - earlier.Count, Failures: d.Failures - earlier.Failures,
+		Cancelled: d.Cancelled - earlier.Cancelled, Bytes: d.Bytes - earlier.Bytes, Took: d.Took.Since(earlier.Took),
+	}
+	for text, n := range d.Errors {
+		if n -= earlier.Errors[text]; n > 0 {
+			now.Errors = countError(now.Errors, text, n)
+		}
+	}
+	return now
+}
+
 // countError adds n failures with a text to errors, which may be nil, and
 // returns it.
 func countError(errors map[string]int64, text string, n int64) map[string]int64 {

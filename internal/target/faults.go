@@ -26,10 +26,7 @@ type Faults struct {
 	Refuse float64 `json:"refuse"`
 }
 
-const (
-	knownFaults = "delay, loss, duplicate, refuse"
-	laterFaults = "reorder, stall"
-)
+const knownFaults = "delay, loss, duplicate, refuse"
 
 // ParseFaults reads faults in the form of the command line, one key=value
 // each: loss=0.01, delay=uniform:5ms,50ms. No arguments are no faults. The
@@ -92,7 +89,7 @@ func (f *Faults) set(key, value string) error {
 	case "reorder", "stall":
 		return fmt.Errorf("fault %q is not available yet: there are %s", key, knownFaults)
 	default:
-		return fmt.Errorf("unknown fault %.40q: there are %s (and later %s)", key, knownFaults, laterFaults)
+		return fmt.Errorf("unknown fault %.40q: there are %s", key, knownFaults)
 	}
 	if err != nil {
 		return fmt.Errorf("fault %s=%.40q: %w", key, value, err)

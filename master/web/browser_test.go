@@ -172,6 +172,7 @@ func (b *browser) fits(where string) {
 var tabTitles = []string{"Statistics", "Charts", "Delivery", "Accounts", "Failures", "Exceptions", "Current Ratio", "Download Data", "Logs", "Workers"}
 
 func TestPageDrivesASwarm(t *testing.T) {
+	t.Parallel()
 	chromium(t)
 	swarm, base := serve(t, func(cfg *web.Config) { cfg.ClassPicker = true })
 	b := open(t, base, 1300)
@@ -226,6 +227,7 @@ func TestPageDrivesASwarm(t *testing.T) {
 }
 
 func TestPageShowsWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	chromium(t)
 	swarm, base := serve(t, nil)
 	b := open(t, base, 1300)
@@ -259,6 +261,7 @@ func TestPageShowsWhatIsWrong(t *testing.T) {
 
 // TestPageLooks keeps pictures of every tab, for people to look at.
 func TestPageLooks(t *testing.T) {
+	t.Parallel()
 	chromium(t)
 	swarm, base := serve(t, func(cfg *web.Config) { cfg.ClassPicker = true })
 	if status, answer := (api{base, throng}).swarm(t, load("200", "100")); status != 200 || answer["success"] != true {

@@ -79,13 +79,6 @@ func (f *fakeSwarm) Stop(context.Context) error {
 	return nil
 }
 
-func (f *fakeSwarm) Reset(context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ops = make(map[string]*opstats.Delta)
-	return nil
-}
-
 // operations are what the fake counts: type, name and mean time in ms.
 var operations = []struct {
 	kind, name string

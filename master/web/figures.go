@@ -104,6 +104,8 @@ type tally struct {
 	run    string
 	window window
 	since  time.Time // of the last reset of the run
+	// base is what was counted until then.
+	base map[key]*opstats.Delta
 	// rows are the operations that there were in the run: a reset zeroes their
 	// rows and keeps them.
 	rows   map[key]bool
@@ -127,9 +129,16 @@ type seen struct {
 	first, last time.Time
 }
 
-// reset forgets what was counted before a time.
-func (t *tally) reset(now time.Time) {
-	*t = tally{run: t.run, rows: t.rows, workers: t.workers, since: now}
+// reset leaves out from now on what a view has counted.
+func (t *tally) reset(view *View) {
+	*t = tally{run: t.run, rows: t.rows, workers: t.workers, base: make(map[key]*opstats.Delta)}
+	if view == nil {
+		return
+	}
+	t.since = view.Now
+	for _, op := range view.Operations {
+		t.base[key{op.Type, op.Name}] = op
+	}
 }
 
 // missingFor is how long a worker that is not heard of any more is listed.
@@ -286,15 +295,20 @@ func encode(v any) []byte {
 	return append(body, '\n')
 }
 
-// operations are the view's, and those that a reset has emptied.
+// operations are the view's without what was counted until the last reset. Rows that
+// were there stay.
 func (t *tally) operations(view *View) []*opstats.Delta {
 	if t.rows == nil {
 		t.rows = make(map[key]bool)
 	}
 	ops, there := slices.Clone(view.Operations), make(map[key]bool)
-	for _, op := range ops {
+	for i, op := range ops {
 		k := key{op.Type, op.Name}
 		t.rows[k], there[k] = true, true
+		// A master that took over may have less for a moment.
+		if base := t.base[k]; base != nil && op.Count >= base.Count {
+			ops[i] = op.Since(base)
+		}
 	}
 	for k := range t.rows {
 		if !there[k] {

@@ -64,6 +64,7 @@ func (f *fakeSwarm) edited() []web.Load {
 }
 
 func TestPagePicksUserClasses(t *testing.T) {
+	t.Parallel()
 	chromium(t)
 	swarm, base := serve(t, func(cfg *web.Config) { cfg.ClassPicker = true })
 	b := open(t, base, 1300)
@@ -110,6 +111,7 @@ load: { stages: [ { for: 10s, users: 3 }, { for: 1m, users: 3 } ] }
 `
 
 func TestPageChoosesALoadShape(t *testing.T) {
+	t.Parallel()
 	chromium(t)
 	swarm, base := serve(t, func(cfg *web.Config) { cfg.ClassPicker, cfg.Spec = true, parseSpec(t, stagesText) })
 	b := open(t, base, 1300)
@@ -142,6 +144,7 @@ func TestPageChoosesALoadShape(t *testing.T) {
 
 // Without the class picker the stages of the file are what runs.
 func TestPageRunsTheOnlyShape(t *testing.T) {
+	t.Parallel()
 	chromium(t)
 	swarm, base := serve(t, func(cfg *web.Config) { cfg.Spec = parseSpec(t, stagesText) })
 	b := open(t, base, 1300)
@@ -161,6 +164,7 @@ func TestPageRunsTheOnlyShape(t *testing.T) {
 
 // What the master refuses has to be seen, though the form is closed.
 func TestPageShowsARefusedEdit(t *testing.T) {
+	t.Parallel()
 	chromium(t)
 	_, base := serve(t, func(cfg *web.Config) { cfg.ClassPicker = true })
 	b := open(t, base, 1300)

@@ -24,8 +24,6 @@ const (
 	closeTimeout = 2 * time.Second
 	// startLimit is how long an accepted start may take to show in a view.
 	startLimit = 15 * time.Second
-	// resetLimit is how long a reset may take to show.
-	resetLimit = 5 * time.Second
 )
 
 // Config says what is served. Swarm, Spec and Log must be set.
@@ -199,34 +197,18 @@ func (s *Server) settings() (*scenarios.Spec, string) {
 	return s.spec, s.profile
 }
 
-// reset makes the statistics begin at zero; the run goes on. It waits for the
-// view that shows it.
-func (s *Server) reset(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, resetLimit)
-	defer cancel()
-	if err := s.cfg.Swarm.Reset(ctx); err != nil {
-		return err
-	}
+// reset makes the page's statistics and charts begin at zero. The run, its outcome and
+// its thresholds do not know of it.
+func (s *Server) reset() {
 	s.mu.Lock()
-	old := s.view.Load()
-	s.mu.Unlock()
-	for s.view.Load() == old {
-		_, changed := s.figures()
-		if s.view.Load() != old {
-			break
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	s.mu.Lock()
-	s.tally.reset(s.view.Load().Now)
+	view := s.view.Load()
+	s.tally.reset(view)
 	s.history = history{}
+	if view != nil {
+		s.history.latencies = view.Latencies
+	}
 	s.mu.Unlock()
 	s.refresh()
-	return nil
 }
 
 // points are the charts so far.

@@ -27,8 +27,6 @@ type Swarm interface {
 	Edit(ctx context.Context, load Load) error
 	// Stop ends the run that goes on, if any, and does not wait for that.
 	Stop(ctx context.Context) error
-	// Reset zeroes the statistics: they are at 0 in the next view.
-	Reset(ctx context.Context) error
 }
 
 // View is the state of the swarm at one moment. Neither it nor what it points to
