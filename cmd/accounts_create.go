@@ -54,7 +54,7 @@ source can create none.`,
 			}
 			return p.with(cmd.Context(), open, func(ctx context.Context) error {
 				made, err := fillPool(ctx, e, p.pool, p.spec, p.log, p.progressTo(), want, more)
-				return p.sayAnd(err, made.Created+made.Imported > 0, made, func(w io.Writer) { made.write(w) })
+				return p.sayAnd(err, made.Created+made.Imported > 0, made, func(w io.Writer) { made.write(w, true) })
 			})
 		},
 	}

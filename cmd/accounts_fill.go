@@ -36,7 +36,8 @@ type made struct {
 	verb string // what "created" means with the source
 }
 
-func (m made) write(w io.Writer) {
+// write says what was done, and that it can be gone on with if the pool is kept.
+func (m made) write(w io.Writer, kept bool) {
 	var roles []string
 	for _, role := range slices.Sorted(maps.Keys(m.Wanted)) {
 		roles = append(roles, fmt.Sprintf("%d %s", m.Wanted[role], role))
@@ -65,16 +66,17 @@ func (m made) write(w io.Writer) {
 	if m.Resumed {
 		fmt.Fprintln(w, "Accounts: that finished an earlier create --more that had broken off; nothing was added to it")
 	}
-	if !m.Complete && m.Created+m.Imported > 0 {
+	if kept && !m.Complete && m.Created+m.Imported > 0 {
 		fmt.Fprintln(w, "Accounts: what was done is kept; the same command does the rest")
 	}
 }
 
-// createAccounts fills the pool with what the run wants, and says so.
-func createAccounts(ctx context.Context, e env, pool *accounts.Pool, spec *scenarios.Spec, log *zap.Logger) error {
+// createAccounts fills the pool with what the run wants, and says so. The pool is kept
+// when this process ends, or is not.
+func createAccounts(ctx context.Context, e env, pool *accounts.Pool, spec *scenarios.Spec, log *zap.Logger, kept bool) error {
 	m, err := fillPool(ctx, e, pool, spec, log, e.stdout, spec.WantedAccounts(), false)
 	if err == nil || m.Created+m.Imported > 0 {
-		m.write(e.stdout)
+		m.write(e.stdout, kept)
 	}
 	return err
 }

@@ -63,7 +63,7 @@ func (r *localRun) run(ctx context.Context) error {
 		return err
 	}
 	var summary *report.Summary
-	if err = createAccounts(ctx, r.e, pool, r.spec, r.log); err == nil {
+	if err = createAccounts(ctx, r.e, pool, r.spec, r.log, !r.embedsRedis()); err == nil {
 		if r.web {
 			err = r.serve(ctx, client, redisURL, pool)
 		} else {
@@ -125,7 +125,7 @@ func (r *localRun) serve(ctx context.Context, client redis.UniversalClient, redi
 			if err := errors.Join(r.fitsEmbedded(spec), checkTarget(ctx, spec)); err != nil {
 				return err
 			}
-			return createAccounts(ctx, r.e, pool, spec, r.log)
+			return createAccounts(ctx, r.e, pool, spec, r.log, !r.embedsRedis())
 		},
 		leading: func() error { return r.startChildren(kids, redisURL) },
 	})
@@ -190,11 +190,12 @@ func (r *localRun) deleteAccounts(ctx context.Context, pool *accounts.Pool) erro
 	if err != nil {
 		return err
 	}
-	limit := cleanUpTime
+	limit, known := cleanUpTime, int64(0)
+	for _, role := range stats {
+		known += role.Known
+	}
 	if policy := policyOf(r.spec); policy != nil {
-		for _, role := range stats {
-			limit += time.Duration(float64(role.Known) / float64(policy.Rate) * float64(time.Second))
-		}
+		limit += time.Duration(float64(known) / float64(policy.Rate) * float64(time.Second))
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
@@ -208,7 +209,8 @@ func (r *localRun) deleteAccounts(ctx context.Context, pool *accounts.Pool) erro
 	result, err := provisioner.DeleteAll(ctx)
 	bar.end()
 	if err != nil {
-		return startError("delete the accounts from the target: %w", err)
+		// Not what the error is: nobody can run this again for a pool that is gone.
+		return startError("up to %d accounts stay in the target, and nothing knows them any more: %v", max(0, known-int64(result.Deleted)), err)
 	}
 	fmt.Fprintf(r.e.stdout, "Accounts: %d deleted from the target\n", result.Deleted)
 	if result.Left > 0 {
