@@ -18,15 +18,15 @@ COPY --from=page /ui/dist master/web/ui/dist
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/throng ./cmd/throng
 # What the image's user may write to; a volume that is mounted there is its too.
-RUN mkdir -p /work/throng-runs /data
+RUN mkdir -p /var/lib/throng/throng-runs /data
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build --chown=65532:65532 /work /work
+COPY --from=build --chown=65532:65532 /var/lib/throng /var/lib/throng
 COPY --from=build --chown=65532:65532 /data /data
 COPY --from=build /out/throng /throng
 USER 65532:65532
-WORKDIR /work
+WORKDIR /var/lib/throng
 ENTRYPOINT ["/throng"]
 # Right for workers and probes, which are what one scales; other roles give a URL.
 HEALTHCHECK --interval=5s --timeout=6s --start-period=10s --retries=3 CMD ["/throng", "health"]

@@ -170,7 +170,7 @@ func (s *swarm) containers(service string) []string {
 func (s *swarm) summary() *report.Summary {
 	s.t.Helper()
 	folder := s.t.TempDir()
-	s.run(0, "cp", "master:/work/throng-runs", folder)
+	s.run(0, "cp", "master:/var/lib/throng/throng-runs", folder)
 	files, err := filepath.Glob(filepath.Join(folder, "throng-runs", "*", "summary.json"))
 	if err != nil || len(files) != 1 {
 		s.t.Fatalf("summaries %v, want one (%v)", files, err)
