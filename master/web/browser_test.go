@@ -138,6 +138,19 @@ func (b *browser) shows(text string) {
 	b.until(fmt.Sprintf("the page shows %q", text), fmt.Sprintf(`document.body.innerText.toLowerCase().includes(%q)`, strings.ToLower(text)))
 }
 
+// users waits until so many users run.
+func (b *browser) users(n int) {
+	b.t.Helper()
+	b.until(fmt.Sprint(n, " users"), fmt.Sprintf(`/users\s+%d\b/i.test(document.body.innerText)`, n))
+}
+
+// stop stops the swarm.
+func (b *browser) stop() {
+	b.t.Helper()
+	b.press("Stop")
+	b.shows("stopped")
+}
+
 // shoot keeps a screenshot of the whole page.
 func (b *browser) shoot(name string) {
 	b.t.Helper()
@@ -182,7 +195,7 @@ func TestPageDrivesASwarm(t *testing.T) {
 	b.fill("spawnRate", "20")
 	b.press("Start")
 	b.shows("running")
-	b.until("40 users", `/users\s+40\b/i.test(document.body.innerText)`)
+	b.users(40)
 
 	for _, title := range tabTitles {
 		b.tab(title)
@@ -200,30 +213,27 @@ func TestPageDrivesASwarm(t *testing.T) {
 	b.fill("userCount", "10")
 	b.fill("spawnRate", "30")
 	b.press("Update")
-	b.until("10 users", `/users\s+10\b/i.test(document.body.innerText)`)
+	b.users(10)
 	if len(swarm.edits) != 1 || swarm.edits[0].Users != 10 || swarm.edits[0].SpawnRate != 30 {
 		t.Errorf("edits: %+v", swarm.edits)
 	}
-	b.press("Stop")
-	b.shows("stopped")
+	b.stop()
 	b.press("New")
 	b.shows("Start new load test")
 	b.fill("userCount", "5")
 	b.press("Start")
-	b.until("5 users", `/users\s+5\b/i.test(document.body.innerText)`)
+	b.users(5)
 
 	// A second browser sees the run, and what the first does.
 	other := open(t, base, 1300)
 	other.shows("running")
-	b.press("Stop")
-	b.shows("stopped")
+	b.stop()
 	other.shows("stopped")
 	other.press("New")
 	other.fill("userCount", "6")
 	other.press("Start")
-	b.until("6 users in the first browser", `/users\s+6\b/i.test(document.body.innerText)`)
-	other.press("Stop")
-	other.shows("stopped")
+	b.users(6)
+	other.stop()
 }
 
 func TestPageShowsWhatIsWrong(t *testing.T) {
@@ -255,8 +265,7 @@ func TestPageShowsWhatIsWrong(t *testing.T) {
 	swarm.mu.Unlock()
 	b.tab("Workers")
 	b.shows("missing")
-	b.press("Stop")
-	b.shows("stopped")
+	b.stop()
 }
 
 // TestPageLooks keeps pictures of every tab, for people to look at.

@@ -77,8 +77,8 @@ func (h *history) add(p point, latencies map[string]*hist.Histogram) {
 	h.points = append(h.points, p)
 }
 
-// since is what has come since an earlier state; everything if the figures were
-// reset meanwhile.
+// since is what has come since an earlier state; everything if there is less now, as
+// when a master that took over has not merged all yet.
 func since(now, earlier *hist.Histogram) *hist.Histogram {
 	if earlier != nil && now.Count() < earlier.Count() {
 		earlier = nil

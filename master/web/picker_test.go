@@ -72,7 +72,7 @@ func TestPagePicksUserClasses(t *testing.T) {
 	b.fill("userCount", "4")
 	b.fill("spawnRate", "8")
 	b.press("Start")
-	b.until("4 users", `/users\s+4\b/i.test(document.body.innerText)`)
+	b.users(4)
 	if got := swarm.started().Load.Classes; !slices.Equal(got, []string{"Student"}) {
 		t.Errorf("started with the classes %q, want Student alone", got)
 	}
@@ -87,17 +87,16 @@ func TestPagePicksUserClasses(t *testing.T) {
 	b.shows("Edit running load test")
 	b.fill("userCount", "6")
 	b.press("Update")
-	b.until("6 users", `/users\s+6\b/i.test(document.body.innerText)`)
+	b.users(6)
 	if got := swarm.edited(); len(got) != 1 || got[0].Users != 6 {
 		t.Errorf("edits: %+v", got)
 	}
-	b.press("Stop")
-	b.shows("stopped")
+	b.stop()
 	b.press("New")
 	b.shows("Start new load test")
 	b.fill("userCount", "5")
 	b.press("Start")
-	b.until("5 users", `/users\s+5\b/i.test(document.body.innerText)`)
+	b.users(5)
 	if got := swarm.started().Load.Classes; len(got) != 0 {
 		t.Errorf("started with the classes %q, want all", got)
 	}
@@ -119,15 +118,14 @@ func TestPageChoosesALoadShape(t *testing.T) {
 	b.choose("Stages")
 	b.counts(false)
 	b.press("Start")
-	b.until("3 users", `/users\s+3\b/i.test(document.body.innerText)`)
+	b.users(3)
 	if got := swarm.started().Load; len(got.Stages) != 2 || got.Users != 3 {
 		t.Errorf("started with %+v, want the stages of the file", got)
 	}
 	b.editable(false)
 	b.do("load the page again", chromedp.Reload())
 	b.editable(false)
-	b.press("Stop")
-	b.shows("stopped")
+	b.stop()
 
 	// The form says Default then, so it must take numbers.
 	b.press("New")
@@ -135,7 +133,7 @@ func TestPageChoosesALoadShape(t *testing.T) {
 	b.fill("userCount", "5")
 	b.fill("spawnRate", "5")
 	b.press("Start")
-	b.until("5 users", `/users\s+5\b/i.test(document.body.innerText)`)
+	b.users(5)
 	if got := swarm.started().Load; len(got.Stages) != 0 || got.Users != 5 || got.SpawnRate != 5 {
 		t.Errorf("started with %+v, want 5 users without stages", got)
 	}
@@ -151,13 +149,12 @@ func TestPageRunsTheOnlyShape(t *testing.T) {
 	for range 2 {
 		b.counts(false)
 		b.press("Start")
-		b.until("3 users", `/users\s+3\b/i.test(document.body.innerText)`)
+		b.users(3)
 		if got := swarm.started().Load; len(got.Stages) != 2 {
 			t.Errorf("started with %+v, want the stages of the file", got)
 		}
 		b.editable(false)
-		b.press("Stop")
-		b.shows("stopped")
+		b.stop()
 		b.press("New")
 	}
 }

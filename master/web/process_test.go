@@ -116,7 +116,7 @@ thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
 	b.fill("userCount", "30")
 	b.fill("spawnRate", "15")
 	b.press("Start")
-	b.until("30 users", `/users\s+30\b/i.test(document.body.innerText)`)
+	b.users(30)
 	other := open(t, base, 400)
 	other.until("the other browser's tabs", `document.querySelectorAll("[role=tab]").length > 5`)
 	for _, title := range tabTitles {
@@ -126,9 +126,8 @@ thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
 	b.press("Edit")
 	b.fill("userCount", "20")
 	b.press("Update")
-	b.until("20 users", `/users\s+20\b/i.test(document.body.innerText)`)
-	b.press("Stop")
-	b.shows("stopped")
+	b.users(20)
+	b.stop()
 
 	// What the page shows, what the API says and what the target has counted.
 	report := a.json(t, "/stats/requests")
@@ -150,7 +149,7 @@ thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
 	b.fill("userCount", "30")
 	b.fill("spawnRate", "30")
 	b.press("Start")
-	b.until("30 users again", `/users\s+30\b/i.test(document.body.innerText)`)
+	b.users(30)
 	b.tab("Workers")
 	began := time.Now()
 	killWorker()
@@ -172,8 +171,7 @@ thresholds: [ "delivery.p95 <= 2s", "delivery.lost == 0" ]
 	b.shoot("real-delivery-1300-light")
 	b.tab("Accounts")
 	b.shoot("real-accounts-1300-light")
-	b.press("Stop")
-	b.shows("stopped")
+	b.stop()
 	other.until("the other browser follows", `document.querySelectorAll("[role=tab]").length > 5`)
 }
 
@@ -203,7 +201,7 @@ probe: { routes: [] }
 	b.tab("Current Ratio")
 	b.shows("100.0% Student")
 	b.editable(false)
-	b.until("the last stage", `/users\s+2\b/i.test(document.body.innerText)`)
+	b.users(2)
 	if students, proctors := m.leases(a, "student"), m.leases(a, "proctor"); students < 6 || proctors != 0 {
 		t.Errorf("%v students and %v proctors had accounts, want 6 or more, and none", students, proctors)
 	}
