@@ -47,7 +47,8 @@ debian() {
 	[ -e "$tree/made" ] && return
 	. /etc/os-release
 	rm -rf "$tree"
-	debootstrap --variant=minbase --include=ca-certificates,redis-server,redis-tools,python3-locust \
+	# debootstrap follows no virtual package: python3-zmq wants one of python3-cffi-backend.
+	debootstrap --variant=minbase --include=ca-certificates,redis-server,redis-tools,python3-cffi-backend,python3-locust \
 		"$VERSION_CODENAME" "$tree" >"$folder/debootstrap.log" 2>&1 || { tail "$folder/debootstrap.log"; exit 1; }
 	touch "$tree/made"
 }
